@@ -1,0 +1,32 @@
+"""keras_llm: build a language model of your own in Keras, from text to server.
+
+The public page: every exported name once. Heavy modules are imported on first
+use, so that `import keras_llm` and `keras-llm --help` do not wait for
+TensorFlow.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "InputError": "keras_llm.errors",
+}
+
+_MODULES = ("data", "evaluate", "export", "layers", "tokenizers", "train", "zoo")
+
+__all__ = ["__version__", *_MODULES, *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name or subpackage when it is first used."""
+    if name in _MODULES:
+        return importlib.import_module(f"keras_llm.{name}")
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'keras_llm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

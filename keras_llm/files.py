@@ -1,0 +1,91 @@
+"""Writing files so that a kill or a full disk never leaves half of one.
+
+Everything is written under a temporary name in the same folder, flushed to
+the disk and then renamed: a reader sees the old content or the new one.
+"""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` when the block succeeds.
+
+    The block may create a file or a folder there. On an error the temporary
+    is removed and what stood at `path` before is untouched.
+
+    Args:
+        path: The final file or folder. An existing file is replaced at once;
+            an existing folder is moved aside, replaced, then removed.
+
+    Raises:
+        OSError: The disk is full or the folder is not writable.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with atomic_path(folder / "a.txt") as temporary:
+    ...     _ = temporary.write_text("whole")
+    >>> (folder / "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+    temporary = holder / path.name
+    try:
+        yield temporary
+        _flush(temporary)
+        if path.is_dir():
+            os.rename(path, holder / "previous")
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes `text` as UTF-8 to `path`, whole or not at all.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> write_text(path, "é")
+    >>> path.read_bytes()
+    b'\\xc3\\xa9'
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def sha256_of(path: str | os.PathLike) -> str:
+    """Returns the SHA-256 of a file's content as 64 hexadecimal digits.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "empty"
+    >>> _ = path.write_bytes(b"")
+    >>> sha256_of(path)[:8]
+    'e3b0c442'
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    """Asks the disk to keep what was written before it is renamed."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    for file in files:
+        if file.is_file():
+            with open(file, "rb") as handle:
+                os.fsync(handle.fileno())
