@@ -9,7 +9,6 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
-SOURCES := keras_llm zoo export tests benchmarks setup.py
 
 # TensorFlow's start-up notes are not news; its warnings and errors are.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -50,13 +49,12 @@ install: $(VENV)/dev.stamp  ## Make .venv with everything for development
 
 clean:  ## Remove what make made: .venv, builds and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	find keras_llm zoo export tests benchmarks -name __pycache__ -prune \
-		-exec rm -rf {} +
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "keras_llm needs Python 3.11 or newer, and '$(PYTHON)' is" \
-		"$$($(PYTHON) --version 2>&1). Name another one:" \
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "keras_llm needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)'" \
+		"is $$($(PYTHON) --version 2>&1). Name another one:" \
 		"make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
