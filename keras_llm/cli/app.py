@@ -1,0 +1,139 @@
+"""The frame of `keras-llm`: one app, one way to fail, one way to show.
+
+A verb is a function under `@verb(...)` in a module of its group (`corpus`,
+`model`, `artifact`, `quickstart`). It makes a thin call on the library and
+imports heavy modules inside the function, so that `keras-llm --help` answers
+in under a second.
+
+A user's mistake is one sentence on standard error and exit code 2; a defect
+of the library keeps its traceback.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+import keras_llm
+from keras_llm.errors import InputError
+
+# TensorFlow reads this when it is imported, which is later than this.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# The order in which a corpus becomes a server; the help keeps it.
+VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
+ORDER = ("quickstart", *VERBS, "generate", "info")
+
+INTERRUPTED = (
+    "Stopped. What was finished is kept: run the same command again to go on."
+)
+
+
+def sentence(error: Exception) -> str:
+    """Says an error in words; an `OSError` without its number.
+
+    Example:
+
+    >>> sentence(OSError(28, "No space left on device", "run/model.bin"))
+    'No space left on device: run/model.bin'
+    """
+    if isinstance(error, OSError) and error.strerror:
+        names = (error.filename, error.filename2)
+        return ": ".join(
+            [error.strerror, *(str(name) for name in names if name)]
+        )
+    return str(error) or type(error).__name__
+
+
+class Verbs(TyperGroup):
+    """The verbs in their order, and one sentence when one of them fails."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names in the order of the work, not of the alphabet."""
+        known = [name for name in ORDER if name in self.commands]
+        return known + [name for name in self.commands if name not in ORDER]
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a verb; a mistake is a sentence and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # the reader of our output left; typer ends quietly
+        except (InputError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            _complain(sentence(error))
+            raise typer.Exit(2) from error
+        except KeyboardInterrupt as error:
+            _complain(INTERRUPTED)
+            raise typer.Exit(130) from error
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="keras-llm",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start here: keras-llm quickstart\n\n"
+    "What a verb does, with an example: keras-llm VERB --help",
+)
+
+
+def verb(
+    *examples: str, panel: str = "One step at a time"
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Registers a function as a verb; its docstring becomes the help.
+
+    Args:
+        *examples: Whole command lines, shown below the help. A test parses
+            each, so that none goes out of date.
+        panel: The heading under which `keras-llm --help` lists the verb.
+    """
+    lines = "\n\n".join(f"[bold]{line}[/bold]" for line in examples)
+    title = "Example:" if len(examples) == 1 else "Examples:"
+    return app.command(rich_help_panel=panel, epilog=f"{title}\n\n{lines}")
+
+
+def _complain(message: str) -> None:
+    """Prints one sentence on standard error, unwrapped and unmarked."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(message, style="red", markup=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"keras_llm {keras_llm.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    debug: Annotated[
+        bool,
+        typer.Option(
+            "--debug",
+            envvar="KERAS_LLM_DEBUG",
+            help="Show the whole traceback of an error.",
+        ),
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Show the version and stop.",
+        ),
+    ] = False,
+) -> None:
+    """Build, train, evaluate, export and serve a language model of your own.
+
+    Every step reads a plain folder and writes a plain folder, so that it can
+    be run, looked at and run again alone.
+    """

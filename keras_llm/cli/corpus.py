@@ -1,0 +1,1 @@
+"""curate, tokenize and pack."""
