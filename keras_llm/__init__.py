@@ -11,10 +11,23 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "DecoderConfig": "keras_llm.config",
+    "Experts": "keras_llm.config",
     "InputError": "keras_llm.errors",
+    "Rope": "keras_llm.config",
+    "build_decoder": "keras_llm.model",
+    "decoder_step": "keras_llm.step",
 }
 
-_MODULES = ("data", "evaluate", "export", "layers", "tokenizers", "train", "zoo")
+_MODULES = (
+    "data",
+    "evaluate",
+    "export",
+    "layers",
+    "tokenizers",
+    "train",
+    "zoo",
+)
 
 __all__ = ["__version__", *_MODULES, *_PUBLIC]
 

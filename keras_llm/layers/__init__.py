@@ -1,1 +1,41 @@
-"""(to be filled)"""
+"""Public Keras layers of the decoder; each can be used alone.
+
+RMSNormalization, ReversibleEmbedding and Dense come from Keras itself.
+"""
+
+from keras_llm.layers.attention import (
+    GroupedQueryAttention,
+    attend,
+)
+from keras_llm.layers.block import Block, normalization
+from keras_llm.layers.cache import new_cache, scatter, slice_write
+from keras_llm.layers.embedding import Positions, lookup
+from keras_llm.layers.mask import CausalMask, visibility
+from keras_llm.layers.mlp import MLP
+from keras_llm.layers.rope import (
+    RotaryEmbedding,
+    rotary_amplitude,
+    rotary_frequencies,
+    rotary_layers,
+    rotate,
+)
+
+__all__ = [
+    "Block",
+    "CausalMask",
+    "GroupedQueryAttention",
+    "MLP",
+    "Positions",
+    "RotaryEmbedding",
+    "attend",
+    "lookup",
+    "new_cache",
+    "normalization",
+    "rotary_amplitude",
+    "rotary_frequencies",
+    "rotary_layers",
+    "rotate",
+    "scatter",
+    "slice_write",
+    "visibility",
+]

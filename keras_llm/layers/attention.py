@@ -1,0 +1,282 @@
+"""Grouped-query attention."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_llm.layers.cache import scatter
+from keras_llm.layers.mask import visibility
+from keras_llm.layers.rope import rotate
+
+
+def attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
+    scale: float,
+    softcap: float | None = None,
+    sinks: Any = None,
+    drop: Callable = lambda weights: weights,
+) -> Any:
+    """Softmax attention of query heads over shared key and value heads.
+
+    Query heads that share a key head are folded into its time axis, so that
+    every product is a plain batched matrix product of rank 4.
+
+    Args:
+        query: `(batch, heads, time, head_dim)`.
+        key, value: `(batch, kv_heads, slots, head_dim)`.
+        mask: Additive, broadcastable to `(batch, heads, time, slots)`.
+        scale: Factor on the scores.
+        softcap: `cap * tanh(score / cap)` before the mask; None for none.
+        sinks: `(heads,)` extra scores without a value; None for none.
+        drop: Applied to the weights (dropout).
+
+    Returns:
+        `(batch, heads, time, head_dim)`.
+
+    Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; soft cap:
+    Gemma 2, https://arxiv.org/abs/2408.00118; sinks: gpt-oss.
+
+    Example:
+
+    >>> one = ops.ones((1, 2, 3, 4))
+    >>> attend(one, one[:, :1], one[:, :1], ops.zeros((1, 1, 3, 3)), 0.5).shape
+    TensorShape([1, 2, 3, 4])
+    """
+    batch, heads, time, dim = ops.shape(query)
+    kv_heads, slots = key.shape[1], ops.shape(key)[2]
+    folded = (batch, kv_heads, time * (heads // kv_heads), -1)
+    scores = ops.einsum(
+        "bkth,bksh->bkts", ops.reshape(query * scale, folded), key
+    )
+    scores = ops.reshape(scores, (batch, heads, time, slots))
+    if softcap is not None:
+        scores = softcap * ops.tanh(scores / softcap)
+    weights = drop(_softmax(scores + ops.cast(mask, scores.dtype), sinks))
+    weights = ops.reshape(weights, folded)
+    mixed = ops.einsum("bkts,bksh->bkth", weights, value)
+    return ops.reshape(mixed, (batch, heads, time, dim))
+
+
+def _softmax(scores: Any, sinks: Any) -> Any:
+    """Softmax over the last axis; a sink takes its share and drops it."""
+    if sinks is None:
+        return ops.softmax(scores, axis=-1)
+    sink = ops.reshape(ops.cast(sinks, scores.dtype), (1, -1, 1, 1))
+    sink = ops.broadcast_to(sink, (*ops.shape(scores)[:-1], 1))
+    weights = ops.softmax(ops.concatenate([scores, sink], -1), axis=-1)
+    return weights[..., :-1]
+
+
+@keras.saving.register_keras_serializable("keras_llm")
+class GroupedQueryAttention(keras.layers.Layer):
+    """Causal self-attention with fewer key and value heads than query heads.
+
+    `num_kv_heads == num_heads` is multi-head, 1 is multi-query attention.
+
+    Args:
+        num_heads: Query heads.
+        num_kv_heads: Key and value heads; None means `num_heads`.
+        head_dim: Channels of a head; None means `hidden_dim // num_heads`.
+        bias: "none", "qkv" or "all".
+        qk_norm: None, "head" (RMS over a head) or "projection" (RMS over
+            all heads together), before the rotation.
+        norm_eps: Added to the variance in `qk_norm`. Default: 1e-5.
+        window: Positions a query sees when no mask is passed; None: all.
+        softcap: Soft cap on the scores; None for none.
+        scale: Factor on the scores; None means `1 / sqrt(head_dim)`.
+        sinks: Whether each head has a learned sink score.
+        dropout: Share of attention weights dropped in training.
+        output_initializer: Initializer of the output projection. Default:
+            `kernel_initializer`.
+
+    Call arguments:
+        x: `(batch, time, hidden_dim)`.
+        rotary: `(cos, sin)` from `RotaryEmbedding`, or None for no rotation.
+        mask: Additive mask from `CausalMask`; None means causal, within
+            `window`.
+
+    Returns:
+        `(batch, time, hidden_dim)`.
+
+    Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245.
+
+    Example:
+
+    >>> layer = GroupedQueryAttention(num_heads=4, num_kv_heads=2)
+    >>> layer(ops.ones((2, 3, 16))).shape
+    TensorShape([2, 3, 16])
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        head_dim: int | None = None,
+        bias: str = "none",
+        qk_norm: str | None = None,
+        norm_eps: float = 1e-5,
+        window: int | None = None,
+        softcap: float | None = None,
+        scale: float | None = None,
+        sinks: bool = False,
+        dropout: float = 0.0,
+        kernel_initializer: Any = "glorot_uniform",
+        output_initializer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads, self.head_dim = num_heads, head_dim
+        self.num_kv_heads = num_kv_heads or num_heads
+        self.bias, self.qk_norm, self.norm_eps = bias, qk_norm, norm_eps
+        self.window, self.softcap, self.scale = window, softcap, scale
+        self.sinks, self.dropout = sinks, dropout
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.output_initializer = keras.initializers.get(
+            output_initializer or kernel_initializer
+        )
+        self._drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+
+    def build(self, input_shape: tuple) -> None:
+        """Makes the weights for inputs of shape `(..., hidden_dim)`."""
+        hidden = input_shape[-1]
+        dim = self._dim = self.head_dim or hidden // self.num_heads
+        self._scale = self.scale or dim**-0.5
+        self.query = self._dense(self.num_heads * dim, "query", hidden)
+        self.key = self._dense(self.num_kv_heads * dim, "key", hidden)
+        self.value = self._dense(self.num_kv_heads * dim, "value", hidden)
+        self.output_projection = self._dense(
+            hidden, "output", self.num_heads * dim
+        )
+        self.query_norm = self._norm("query_norm", self.num_heads)
+        self.key_norm = self._norm("key_norm", self.num_kv_heads)
+        self.sink_scores = self.sinks and self.add_weight(
+            shape=(self.num_heads,), initializer="zeros", name="sinks"
+        )
+
+    def call(self, x: Any, rotary: Any = None, mask: Any = None) -> Any:
+        """Attends over the sequence; see the class."""
+        batch, time = ops.shape(x)[:2]
+        if mask is None:
+            order = ops.expand_dims(ops.arange(time, dtype="int32"), 0)
+            mask = visibility(order, order, self.window)
+        query, key, value = self._heads(x, (batch, time), rotary)
+        return self._attend(query, key, value, mask, ops.shape(x)[:-1])
+
+    def step(
+        self,
+        x: Any,
+        key_cache: Any,
+        value_cache: Any,
+        positions: Any,
+        mask: Any,
+        rotary: Any = None,
+        write: Callable = scatter,
+    ) -> tuple[Any, Any, Any]:
+        """Attends from new tokens to the cache, after adding them to it.
+
+        Args:
+            x: `(batch * time, hidden_dim)`: tokens in one axis, so that
+                every projection is a plain matrix product.
+            key_cache, value_cache: `(batch, kv_heads, slots, head_dim)`.
+            positions: int32 `(batch, time)`.
+            mask: Additive, broadcastable to `(batch, 1, time, slots)`.
+            rotary: `(cos, sin)` or None.
+            write: `cache.scatter` or `cache.slice_write`.
+
+        Returns:
+            `(output, key_cache, value_cache)`, output shaped as `x`.
+        """
+        query, key, value = self._heads(x, ops.shape(positions), rotary)
+        key_cache = write(key_cache, key, positions)
+        value_cache = write(value_cache, value, positions)
+        output = self._attend(
+            query,
+            ops.cast(key_cache, query.dtype),
+            ops.cast(value_cache, query.dtype),
+            mask,
+            ops.shape(x)[:-1],
+        )
+        return output, key_cache, value_cache
+
+    def compute_output_shape(self, input_shape: tuple, *_: Any) -> tuple:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        save = keras.initializers.serialize
+        names = (
+            *("num_heads", "num_kv_heads", "head_dim", "bias", "qk_norm"),
+            *("norm_eps", "window", "softcap", "scale", "sinks", "dropout"),
+        )
+        own = {name: getattr(self, name) for name in names}
+        own["kernel_initializer"] = save(self.kernel_initializer)
+        own["output_initializer"] = save(self.output_initializer)
+        return {**super().get_config(), **own}
+
+    def _heads(self, x: Any, rows: tuple, rotary: Any) -> tuple:
+        """Projects to heads, normalizes, rotates, puts heads before time."""
+        batch, time = rows
+
+        def split(dense: Any, norm: Any, turn: bool) -> Any:
+            heads = dense(x)
+            if norm and self.qk_norm == "projection":
+                heads = norm(heads)
+            heads = ops.reshape(heads, (batch, time, -1, self._dim))
+            if norm and self.qk_norm == "head":
+                heads = norm(heads)
+            if turn and rotary is not None:
+                heads = rotate(heads, *rotary)
+            return ops.transpose(heads, (0, 2, 1, 3))
+
+        return (
+            split(self.query, self.query_norm, True),
+            split(self.key, self.key_norm, True),
+            split(self.value, None, False),
+        )
+
+    def _attend(
+        self, query: Any, key: Any, value: Any, mask: Any, shape: tuple
+    ) -> Any:
+        mixed = attend(
+            query,
+            key,
+            value,
+            mask,
+            self._scale,
+            self.softcap,
+            self.sink_scores if self.sinks else None,
+            self._drop,
+        )
+        mixed = ops.transpose(mixed, (0, 2, 1, 3))
+        width = self.num_heads * self._dim
+        return self.output_projection(ops.reshape(mixed, (*shape, width)))
+
+    def _dense(self, units: int, name: str, inputs: int) -> Any:
+        output = name == "output"
+        layer = keras.layers.Dense(
+            units,
+            use_bias=self.bias == "all" or (self.bias == "qkv" and not output),
+            kernel_initializer=(
+                self.output_initializer if output else self.kernel_initializer
+            ),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build((None, inputs))
+        return layer
+
+    def _norm(self, name: str, heads: int) -> Any:
+        if self.qk_norm is None:
+            return None
+        width = self._dim * (heads if self.qk_norm == "projection" else 1)
+        layer = keras.layers.RMSNormalization(
+            epsilon=self.norm_eps, dtype=self.dtype_policy, name=name
+        )
+        layer.build((None, width))
+        return layer

@@ -1,0 +1,212 @@
+"""The transformer block, one for all families."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_llm.config import LOCAL, DecoderConfig
+from keras_llm.errors import InputError
+from keras_llm.layers.attention import GroupedQueryAttention
+from keras_llm.layers.mlp import MLP
+
+
+@keras.saving.register_keras_serializable("keras_llm")
+class Block(keras.layers.Layer):
+    """One transformer block: attention and MLP, each added to its input.
+
+    Args:
+        config: A `DecoderConfig` or its dictionary.
+        kind: "G" global, "L" local window, "N" global without rotary.
+        remat: Whether activations are computed again in the backward pass
+            instead of kept: less memory, about a third more compute.
+
+    Call arguments:
+        x: `(batch, time, hidden_dim)`.
+        mask: Additive mask `(batch or 1, 1, time, time)`.
+        rotary: `(cos, sin)`, or None.
+
+    Returns:
+        `(batch, time, hidden_dim)`.
+
+    Raises:
+        InputError: The config asks for a mixture of experts.
+
+    Example:
+
+    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
+    ...     num_layers=1, hidden_dim=8, num_heads=2)
+    >>> mask = keras.ops.zeros((1, 1, 3, 3))
+    >>> Block(config)(keras.ops.ones((1, 3, 8)), mask).shape
+    TensorShape([1, 3, 8])
+    """
+
+    def __init__(
+        self,
+        config: DecoderConfig | dict,
+        kind: str = "G",
+        remat: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if isinstance(config, dict):
+            config = DecoderConfig.from_dict(config)
+        if config.experts is not None:
+            raise InputError(
+                "Expected a config without experts: this version has no "
+                f"mixture-of-experts layer yet. Received: {config.experts}. "
+                "Use experts=None."
+            )
+        self.config, self.kind, self.remat = config, kind, remat
+        self._branches(config)
+
+    def _branches(self, config: DecoderConfig) -> None:
+        # Branches write to the residual stream 2 * num_layers times; scaled
+        # initial weights keep its variance near one (GPT-2).
+        kernel = keras.initializers.RandomNormal(stddev=0.02)
+        output = keras.initializers.RandomNormal(
+            stddev=0.02 * (2 * config.num_layers) ** -0.5
+        )
+        self.attention = GroupedQueryAttention(
+            num_heads=config.num_heads,
+            num_kv_heads=config.num_kv_heads,
+            head_dim=config.head_dim,
+            bias=config.bias,
+            qk_norm=config.qk_norm,
+            norm_eps=config.norm_eps,
+            window=self.window,
+            softcap=config.attention_softcap,
+            scale=config.attention_scale,
+            sinks=config.attention_sinks,
+            dropout=config.dropout,
+            kernel_initializer=kernel,
+            output_initializer=output,
+            dtype=self.dtype_policy,
+            name="attention",
+        )
+        self.mlp = MLP(
+            config.mlp_dim or 0,
+            config.mlp,
+            use_bias=config.bias == "all",
+            kernel_initializer=kernel,
+            output_initializer=output,
+            dtype=self.dtype_policy,
+            name="mlp",
+        )
+        before = config.post_norm != "only"
+        after = config.post_norm is not None
+        self.attention_norm = self._norm("attention_norm") if before else None
+        self.attention_post_norm = (
+            self._norm("attention_post_norm") if after else None
+        )
+        self.mlp_norm = self._norm("mlp_norm") if before else None
+        self.mlp_post_norm = self._norm("mlp_post_norm") if after else None
+        self._drop = keras.layers.Dropout(
+            config.dropout, dtype=self.dtype_policy
+        )
+
+    @property
+    def window(self) -> int | None:
+        """Positions this block sees; None: all before."""
+        return self.config.window if self.kind == LOCAL else None
+
+    def build(self, input_shape: tuple, *_: Any) -> None:
+        """Makes the weights for inputs `(batch, time, hidden_dim)`."""
+        shape = (None, None, self.config.hidden_dim)
+        for layer in (
+            *(self.attention_norm, self.attention, self.attention_post_norm),
+            *(self.mlp_norm, self.mlp, self.mlp_post_norm),
+        ):
+            if layer is not None:
+                layer.build(shape)
+
+    def call(self, x: Any, mask: Any, rotary: Any = None) -> Any:
+        """Applies the block; see the class."""
+        if not self.remat:
+            return self._forward(x, mask, rotary)
+        # keras.remat wants positional tensors (keras issue 21207).
+        cos, sin = rotary if rotary is not None else (None, None)
+        run = keras.remat(self._forward_flat)
+        return run(x, mask, *(() if cos is None else (cos, sin)))
+
+    def _forward_flat(self, x: Any, mask: Any, *rotary: Any) -> Any:
+        return self._forward(x, mask, rotary or None)
+
+    def _forward(self, x: Any, mask: Any, rotary: Any) -> Any:
+        return self._residual(x, lambda y: self.attention(y, rotary, mask))
+
+    def step(
+        self,
+        x: Any,
+        key_cache: Any,
+        value_cache: Any,
+        positions: Any,
+        mask: Any,
+        rotary: Any,
+        write: Callable,
+    ) -> tuple[Any, Any, Any]:
+        """The block on new tokens with a cache; see the attention layer."""
+        caches = []
+
+        def attention(y: Any) -> Any:
+            out, *caches[:] = self.attention.step(
+                y, key_cache, value_cache, positions, mask, rotary, write
+            )
+            return out
+
+        x = self._residual(x, attention)
+        return x, caches[0], caches[1]
+
+    def _residual(self, x: Any, attention: Callable) -> Any:
+        """Adds both branches; the cached and the full pass share this."""
+
+        def branch(x: Any, pre: Any, inner: Callable, post: Any) -> Any:
+            y = inner(pre(x) if pre else x)
+            return self._drop(post(y) if post else y)
+
+        attended = branch(
+            x, self.attention_norm, attention, self.attention_post_norm
+        )
+        if self.config.parallel_block:
+            return (
+                x
+                + attended
+                + branch(x, self.mlp_norm, self.mlp, self.mlp_post_norm)
+            )
+        x = x + attended
+        return x + branch(x, self.mlp_norm, self.mlp, self.mlp_post_norm)
+
+    def compute_output_shape(self, input_shape: tuple, *_: Any) -> tuple:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        own = {
+            "config": self.config.to_dict(),
+            "kind": self.kind,
+            "remat": self.remat,
+        }
+        return {**super().get_config(), **own}
+
+    def _norm(self, name: str) -> keras.layers.Layer:
+        return normalization(self.config, name, self.dtype_policy)
+
+
+def normalization(
+    config: DecoderConfig, name: str, dtype: Any = None
+) -> keras.layers.Layer:
+    """Returns the config's normalization layer, computed in float32.
+
+    Example:
+
+    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
+    ...     num_layers=1, hidden_dim=8, num_heads=2)
+    >>> normalization(config, "final_norm").epsilon
+    1e-05
+    """
+    kind = {
+        "rms": keras.layers.RMSNormalization,
+        "layer": keras.layers.LayerNormalization,
+    }[config.norm]
+    return kind(epsilon=config.norm_eps, dtype=dtype, name=name)

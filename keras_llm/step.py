@@ -1,0 +1,172 @@
+"""The decoder with a cache: the one step that every generation rides on."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops
+
+from keras_llm.config import LOCAL
+from keras_llm.layers import lookup, rotary_layers, scatter, visibility
+from keras_llm.model import Decoder
+
+
+class DecoderStep:
+    """A decoder's cached step: new tokens and caches in, logits and caches out.
+
+    Made by `decoder_step`. Activations are `(batch * time, hidden_dim)`, so
+    every projection is a plain matrix product.
+
+    Args:
+        model: A decoder from `build_decoder`; its weights are shared.
+        write: How heads enter the cache: `layers.scatter` (any rows and
+            positions) or `layers.slice_write` (one row, in place on phones).
+    """
+
+    def __init__(self, model: Decoder, write: Callable = scatter):
+        self.config, self.write = model.config, write
+        self.compute_dtype = model.compute_dtype
+        kinds = self.config.layer_kinds
+        self._blocks = [
+            model.get_layer(f"block_{index}") for index in range(len(kinds))
+        ]
+        self._embedding = model.get_layer("token_embedding")
+        self._final_norm = model.get_layer("final_norm")
+        self._positions = (
+            model.get_layer("position_embedding")
+            if self.config.rope is None
+            else None
+        )
+        self._rotary = rotary_layers(self.config)
+
+    def __call__(
+        self, tokens: Any, positions: Any, caches: list, mask: Any = None
+    ) -> tuple[Any, list]:
+        """Runs the step.
+
+        Args:
+            tokens: int32 `(batch, time)`; time 1 is decode, more is prefill.
+            positions: int32 `(batch, time)`, each below the cache's slots.
+            caches: From `layers.new_cache` or an earlier step.
+            mask: Additive `(batch or 1, 1, time, slots)`; None means that a
+                token sees the slots up to its own position.
+
+        Returns:
+            `(logits, caches)`, logits float32 `(batch, time, vocabulary)`.
+        """
+        hidden, caches = self.hidden(tokens, positions, caches, mask)
+        logits = self.logits(hidden)
+        return ops.reshape(logits, (*ops.shape(tokens), -1)), caches
+
+    def hidden(
+        self, tokens: Any, positions: Any, caches: list, mask: Any = None
+    ) -> tuple[Any, list]:
+        """Like calling, but returns the activations before the final norm.
+
+        Prefill needs the logits of one position only; the head is the most
+        expensive layer, so pick the rows first and then call `logits`.
+
+        Returns:
+            `(hidden, caches)`, hidden `(batch * time, hidden_dim)`.
+        """
+        flat = ops.reshape(tokens, (-1,))
+        x = self._cast(lookup(self._embedding.embeddings, flat))
+        if self.config.embed_scale is not None:
+            x = x * self.config.embed_scale
+        if self._positions is not None:
+            flat = ops.reshape(positions, (-1,))
+            x = x + self._cast(lookup(self._positions.embeddings, flat))
+        masks = self._masks(positions, ops.shape(caches[0])[2], mask)
+        rotary = {
+            kind: layer(positions) if layer else None
+            for kind, layer in self._rotary.items()
+        }
+        updated = []
+        for index, block in enumerate(self._blocks):
+            x, *pair = block.step(
+                x,
+                *caches[2 * index : 2 * index + 2],
+                positions,
+                masks[block.kind],
+                rotary[block.kind],
+                self.write,
+            )
+            updated += pair
+        return x, updated
+
+    def head(self) -> Any:
+        """The head's matrix `(hidden_dim, vocabulary)`, to be made once.
+
+        A tied head is a transposed table: inside a token loop the transposed
+        copy should be made before the loop and passed to `logits`.
+        """
+        if self.config.tie_embeddings:
+            table = ops.convert_to_tensor(self._embedding.embeddings)
+            return self._cast(ops.transpose(table))
+        return self._cast(
+            ops.convert_to_tensor(self._embedding.reverse_embeddings)
+        )
+
+    def logits(self, hidden: Any, head: Any = None) -> Any:
+        """Final norm and head: float32 `(rows, vocabulary)`.
+
+        Args:
+            hidden: `(rows, hidden_dim)` from `hidden`.
+            head: What `head()` returned; None multiplies by the table itself.
+        """
+        x = self._normalize(hidden)
+        if head is None:
+            return ops.cast(self._embedding(x, reverse=True), "float32")
+        logits = ops.cast(ops.matmul(x, head), "float32")
+        cap = self.config.final_softcap
+        return logits if cap is None else cap * ops.tanh(logits / cap)
+
+    def _normalize(self, x: Any) -> Any:
+        """The final norm, with the RMS form scaled before it is divided.
+
+        The other order lets the LiteRT converter fold the scale into a tied
+        head, which stores the token table twice.
+        """
+        if self.config.norm != "rms":
+            return self._final_norm(x)
+        x = ops.cast(x, "float32")
+        scale = ops.convert_to_tensor(self._final_norm.scale)
+        mean = ops.mean(ops.square(x), axis=-1, keepdims=True)
+        return self._cast(x * scale * ops.rsqrt(mean + self.config.norm_eps))
+
+    def _masks(self, positions: Any, slots: Any, mask: Any) -> dict[str, Any]:
+        """The mask of each kind of block."""
+        order = ops.expand_dims(ops.arange(slots, dtype="int32"), 0)
+        if mask is None:
+            mask = visibility(positions, order)
+        masks = dict.fromkeys(self.config.layer_kinds, mask)
+        if LOCAL in masks:
+            window = visibility(positions, order, self.config.window)
+            masks[LOCAL] = mask + window
+        return masks
+
+    def _cast(self, x: Any) -> Any:
+        return ops.cast(x, self.compute_dtype)
+
+
+def decoder_step(model: Decoder, write: Callable = scatter) -> DecoderStep:
+    """Returns the cached step of a decoder; see `DecoderStep`.
+
+    Args:
+        model: A decoder from `build_decoder`; its weights are shared.
+        write: `layers.scatter` (default) or `layers.slice_write`.
+
+    Example:
+
+    >>> from keras_llm.config import DecoderConfig
+    >>> from keras_llm.layers import new_cache
+    >>> from keras_llm.model import build_decoder
+    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> tokens = ops.array([[1, 2, 3]])
+    >>> step = decoder_step(model)
+    >>> logits, caches = step(tokens, ops.array([[0, 1, 2]]),
+    ...     new_cache(model.config, 1, 8))
+    >>> bool(ops.all(ops.abs(logits - model(tokens)) < 1e-5))
+    True
+    """
+    return DecoderStep(model, write)
