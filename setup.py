@@ -2,7 +2,8 @@
 
 They are edited at the root and installed as `keras_llm.zoo` and
 `keras_llm.export`; site-packages never sees a bare `zoo` or `export`.
-Everything else is declared in pyproject.toml.
+A folder of data inside them (`zoo/recipes`) needs an `__init__.py` too, or the
+build warns and later leaves it out. All else is declared in pyproject.toml.
 """
 
 from setuptools import find_packages, setup
