@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from keras_llm.cli import app, main
 from keras_llm.cli.app import ORDER, Verbs, _top, sentence
-from keras_llm.cli.console import new_folder
+from keras_llm.cli.console import check_output
 from keras_llm.errors import InputError
 
 COMMANDS = typer.main.get_command(app).commands
@@ -105,10 +105,10 @@ def test_a_sentence_never_comes_out_empty():
 
 
 def test_an_output_folder_is_not_overwritten(tmp_path):
-    assert new_folder(tmp_path / "new") == tmp_path / "new"
+    check_output(tmp_path / "new")
     (tmp_path / "note").write_text("mine")
     with pytest.raises(InputError, match="holds 1 entries.*--force"):
-        new_folder(tmp_path)
-    assert new_folder(tmp_path, force=True) == tmp_path
+        check_output(tmp_path)
+    check_output(tmp_path, force=True)
     with pytest.raises(InputError, match="which is a file"):
-        new_folder(tmp_path / "note", force=True)
+        check_output(tmp_path / "note", force=True)

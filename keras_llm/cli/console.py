@@ -1,4 +1,4 @@
-"""What every verb shares: a folder to write, a table, a quiet TensorFlow."""
+"""What every verb shares: an output folder, a table, a quiet TensorFlow."""
 
 import contextlib
 import os
@@ -22,12 +22,13 @@ _START_NOTES = re.compile(
 )
 
 
-def new_folder(path: Path, force: bool = False) -> Path:
-    """Returns `path` when a verb may write its result there.
+def check_output(path: Path, force: bool = False) -> None:
+    """Refuses an output folder that would be overwritten by accident.
 
     Args:
         path: The output folder; it may be missing or empty.
-        force: Whether an earlier result there may be replaced.
+        force: Whether an earlier result there may be replaced. (The library
+            still refuses a folder that holds something else.)
 
     Raises:
         InputError: It is a file, or it holds something and `force` is off.
@@ -43,7 +44,6 @@ def new_folder(path: Path, force: bool = False) -> Path:
             f"{len(list(path.iterdir()))} entries. Name another folder with "
             "--output, or replace this result with --force."
         )
-    return path
 
 
 def report(title: str, facts: Mapping[str, Any], *next_commands: str) -> None:

@@ -1,1 +1,229 @@
-"""curate, tokenize and pack."""
+"""The verbs from raw text to rows: curate, tokenize, pack."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_llm.cli.app import verb
+from keras_llm.cli.console import check_output, report
+from keras_llm.errors import InputError
+
+Corpus = Annotated[
+    Path, typer.Argument(help="The folder that `keras-llm curate` wrote.")
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an earlier result in the folder."),
+]
+
+
+@verb(
+    "keras-llm curate notes/ books.jsonl --output runs/corpus",
+    "keras-llm curate --standard-library",
+)
+def curate(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files and folders: text, source code, .jsonl, .parquet."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(help="The corpus folder to write.")
+    ] = Path("runs/corpus"),
+    standard_library: Annotated[
+        bool,
+        typer.Option(
+            "--standard-library",
+            help="Take the documentation and source of this Python.",
+        ),
+    ] = False,
+    text_field: Annotated[
+        str, typer.Option(help="Field of .jsonl, column of .parquet.")
+    ] = "text",
+    encoding: Annotated[
+        str, typer.Option(help="Encoding of text and .jsonl.")
+    ] = "utf-8",
+    bad_bytes: Annotated[
+        str,
+        typer.Option(help="strict: an error. replace: put U+FFFD there."),
+    ] = "strict",
+    minimum_length: Annotated[
+        int, typer.Option(help="Drop documents with fewer characters.")
+    ] = 200,
+    longest: Annotated[
+        int | None,
+        typer.Option(
+            help="Cut longer documents at blank lines. Default: never."
+        ),
+    ] = None,
+    heldout: Annotated[
+        float, typer.Option(help="Share of documents kept for evaluation.")
+    ] = 0.02,
+    seed: Annotated[int, typer.Option(help="Seed of the held-out split.")] = 0,
+    force: Force = False,
+) -> None:
+    """Turn files into a clean corpus, every drop counted with its reason.
+
+    Text is repaired (NFC, mojibake); short documents and exact duplicates are
+    dropped; whole documents are held out for evaluation.
+    """
+    from keras_llm import data
+
+    check_output(output, force)
+    sources = _sources(paths, standard_library, text_field, encoding, bad_bytes)
+    cut = [data.split_long(longest)] if longest else []
+    steps = [
+        data.repair(),
+        *cut,
+        data.minimum_length(minimum_length),
+        data.exact_duplicates(),
+    ]
+    done = data.curate(sources, output, heldout, seed, steps)
+    report(
+        f"Curated {output}",
+        _corpus_facts(done),
+        f"keras-llm tokenize {output}",
+    )
+
+
+@verb(
+    "keras-llm tokenize runs/corpus --vocabulary-size 8192",
+    "keras-llm tokenize runs/corpus --existing gpt2/tokenizer.json",
+)
+def tokenize(
+    corpus: Corpus = Path("runs/corpus"),
+    output: Annotated[
+        Path, typer.Option(help="The tokenizer folder to write.")
+    ] = Path("runs/tokenizer"),
+    vocabulary_size: Annotated[
+        int, typer.Option(help="Number of tokens, special ones included.")
+    ] = 8192,
+    pattern: Annotated[
+        str,
+        typer.Option(help="How text is split: gpt2, gpt4, llama3 or qwen2."),
+    ] = "gpt2",
+    existing: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take this tokenizer instead of training one: a folder, "
+            "tokenizer.json, vocab.json or a tiktoken file."
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Train a byte-level BPE tokenizer on a corpus.
+
+    The same corpus and options give the same tokenizer. The table says how
+    many bytes of held-out text one token carries: more means shorter rows.
+    """
+    from keras_llm.data import read_corpus
+    from keras_llm.tokenizers import BytePairTokenizer
+
+    check_output(output, force)
+    if existing:
+        tokenizer = BytePairTokenizer.load(existing)
+    else:
+        texts = (document.text for document in read_corpus(corpus))
+        tokenizer = BytePairTokenizer.train(texts, vocabulary_size, pattern)
+    tokenizer.save(output)
+    report(
+        f"Tokenizer {output}",
+        {
+            "vocabulary": tokenizer.vocabulary_size,
+            "special tokens": " ".join(tokenizer.special_tokens),
+            "bytes per token": f"{_bytes_per_token(corpus, tokenizer):.2f}",
+            "fingerprint": tokenizer.fingerprint[:16],
+        },
+        f"keras-llm pack {corpus} --tokenizer {output}",
+    )
+
+
+@verb("keras-llm pack runs/corpus --context-length 512")
+def pack(
+    corpus: Corpus = Path("runs/corpus"),
+    tokenizer: Annotated[
+        Path, typer.Option(help="The folder `keras-llm tokenize` wrote.")
+    ] = Path("runs/tokenizer"),
+    output: Annotated[
+        Path, typer.Option(help="The folder of rows to write.")
+    ] = Path("runs/rows"),
+    context_length: Annotated[
+        int, typer.Option(help="Tokens that the model sees at once.")
+    ] = 512,
+    force: Force = False,
+) -> None:
+    """Pack documents into rows of one length, with hashes in a manifest.
+
+    Documents that share a row do not see each other: their segments are kept.
+    """
+    from keras_llm.data import pack_corpus
+    from keras_llm.tokenizers import BytePairTokenizer
+
+    check_output(output, force)
+    encoder = BytePairTokenizer.load(tokenizer)
+    manifest = pack_corpus(corpus, output, encoder, context_length)
+    report(
+        f"Packed {output}",
+        {"context length": context_length, **_row_facts(manifest)},
+        f"keras-llm train {output} --tokenizer {tokenizer}",
+    )
+
+
+def _sources(
+    paths: list[Path] | None,
+    standard_library: bool,
+    text_field: str,
+    encoding: str,
+    bad_bytes: str,
+) -> Any:
+    """Returns the documents of the paths or of the standard library."""
+    from keras_llm import data
+
+    if bool(paths) == standard_library:
+        raise InputError(
+            "Expected either files and folders with text or "
+            f"--standard-library. Received: {'both' if paths else 'neither'}. "
+            "Name what the corpus is to be made of."
+        )
+    if standard_library:
+        return data.standard_library()
+    return data.read_documents(
+        *paths or (), text_field=text_field, encoding=encoding, errors=bad_bytes
+    )
+
+
+def _corpus_facts(done: Any) -> dict[str, Any]:
+    """Says what came in, what was dropped and why, and what is left."""
+    facts: dict[str, Any] = {}
+    for counts in done.steps:
+        facts.update({f"changed: {k}": n for k, n in counts.changed.items()})
+        facts.update({f"dropped: {k}": n for k, n in counts.dropped.items()})
+    for name, side in (("train", done.train), ("held out", done.heldout)):
+        if side:
+            facts[f"{name} documents"] = side.documents
+            facts[f"{name} bytes"] = side.bytes
+    return facts
+
+
+def _bytes_per_token(corpus: Path, tokenizer: Any) -> float:
+    """Measures the tokenizer on held-out text, or else on what it saw."""
+    from keras_llm.data import read_corpus
+
+    split = "heldout" if (corpus / "heldout.jsonl").exists() else "train"
+    size = tokens = 0
+    for document in read_corpus(corpus, split):
+        size += len(document.text.encode("utf-8"))
+        tokens += len(tokenizer.encode(document.text))
+    return size / max(tokens, 1)
+
+
+def _row_facts(manifest: Any) -> dict[str, Any]:
+    """Says what each side of the packed rows holds."""
+    facts: dict[str, Any] = {}
+    for name, split in manifest.splits.items():
+        facts[f"{name} rows"] = split.rows
+        facts[f"{name} tokens"] = split.tokens
+        facts[f"{name} padding"] = f"{split.padding_share:.1%}"
+    return facts
