@@ -1,1 +1,60 @@
-"""(to be filled)"""
+"""Data: documents, curation, packing, token shards and the `tf.data` pipeline.
+
+Every step is a generator and every drop has a counted reason. TensorFlow is
+imported only when `row_dataset` or `row_indices` is called.
+"""
+
+from keras_llm.data.arrays import positions_of, training_arrays
+from keras_llm.data.counts import Counts
+from keras_llm.data.curate import (
+    CurateReport,
+    curate,
+    default_steps,
+    read_corpus,
+)
+from keras_llm.data.dataset import row_dataset, row_indices
+from keras_llm.data.document import Document, write_jsonl
+from keras_llm.data.documents import Reader, read_documents
+from keras_llm.data.hold_out import hold_out
+from keras_llm.data.manifest import Manifest
+from keras_llm.data.pack import PackCounts, Row, pack
+from keras_llm.data.rows import Rows, open_rows
+from keras_llm.data.shards import pack_corpus
+from keras_llm.data.standard_library import standard_library
+from keras_llm.data.steps import (
+    Step,
+    exact_duplicates,
+    minimum_length,
+    repair,
+    split_long,
+)
+
+__all__ = [
+    "Counts",
+    "CurateReport",
+    "Document",
+    "Manifest",
+    "PackCounts",
+    "Reader",
+    "Row",
+    "Rows",
+    "Step",
+    "curate",
+    "default_steps",
+    "exact_duplicates",
+    "hold_out",
+    "minimum_length",
+    "open_rows",
+    "pack",
+    "pack_corpus",
+    "positions_of",
+    "read_corpus",
+    "read_documents",
+    "repair",
+    "row_dataset",
+    "row_indices",
+    "split_long",
+    "standard_library",
+    "training_arrays",
+    "write_jsonl",
+]
