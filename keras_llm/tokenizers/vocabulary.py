@@ -1,0 +1,192 @@
+"""The vocabulary: which bytes each token stands for, and how bytes merge."""
+
+import base64
+import functools
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from keras_llm.errors import InputError
+from keras_llm.tokenizers.pretokenize import SplitRule, split_rule
+
+Ranks = Mapping[bytes, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """Everything that decides which ids a text becomes. Never changes.
+
+    Attributes:
+        ranks: Id of every ordinary token by its bytes. A lower id merges
+            earlier, as in tiktoken's rank files.
+        special_tokens: Id of every special token by its text.
+        pattern: Name of the split rule, see `pretokenize.PATTERNS`.
+        bos: The special token that starts a text, or None.
+        eos: The special token that ends a text, or None.
+
+    Raises:
+        InputError: A byte has no token, two tokens share an id, or `bos` or
+            `eos` is not a special token.
+
+    Example:
+
+    >>> bytes_only = {bytes([byte]): byte for byte in range(256)}
+    >>> vocabulary = Vocabulary({**bytes_only, b"ab": 256}, {"<end>": 257})
+    >>> vocabulary.size, vocabulary.merges
+    (258, [(b'a', b'b')])
+    """
+
+    ranks: Ranks
+    special_tokens: Mapping[str, int] = field(default_factory=dict)
+    pattern: str = "gpt2"
+    bos: str | None = None
+    eos: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses what no engine could encode with."""
+        object.__setattr__(self, "pattern", self.rule.name)
+        missing = [b for b in range(256) if bytes([b]) not in self.ranks]
+        if missing:
+            raise InputError(
+                "Expected a token for each of the 256 bytes, so that any text "
+                f"can be encoded. Received: none for the bytes {missing[:8]}."
+            )
+        ids = [*self.ranks.values(), *self.special_tokens.values()]
+        if min(ids) < 0 or len(set(ids)) < len(ids):
+            raise InputError(
+                "Expected a different id of 0 or more for each token. "
+                f"Received: {len(ids)} tokens with {len(set(ids))} different "
+                f"ids, the lowest {min(ids)}."
+            )
+        _check_special(self)
+
+    @property
+    def rule(self) -> SplitRule:
+        """The split rule itself."""
+        return split_rule(self.pattern)
+
+    @functools.cached_property
+    def size(self) -> int:
+        """One more than the highest id."""
+        ids = (*self.ranks.values(), *self.special_tokens.values())
+        return max(ids) + 1
+
+    @functools.cached_property
+    def table(self) -> list[bytes | None]:
+        """The bytes of each id, special tokens too; None for unused ids."""
+        table: list[bytes | None] = [None] * self.size
+        for token, rank in self.ranks.items():
+            table[rank] = token
+        for text, rank in self.special_tokens.items():
+            table[rank] = text.encode()
+        return table
+
+    @functools.cached_property
+    def splits(self) -> dict[bytes, tuple[bytes, bytes] | None]:
+        """The two tokens each longer token is merged from, in order of id.
+
+        None for a token which merging never reaches, because its parts merge
+        into something else first; such a token is only ever a whole word.
+        """
+        longer = sorted((r, t) for t, r in self.ranks.items() if len(t) > 1)
+        return {token: _split(token, self.ranks) for _, token in longer}
+
+    @functools.cached_property
+    def merges(self) -> list[tuple[bytes, bytes]]:
+        """The merges in order, as GPT-2's `merges.txt` lists them."""
+        return [pair for pair in self.splits.values() if pair is not None]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the content as 64 hexadecimal digits."""
+        content = json.dumps(
+            [self.pattern, self.bos, self.eos, _sorted(self.special_tokens)]
+        )
+        digest = hashlib.sha256(content.encode())
+        digest.update(_pack_ranks(self.ranks))
+        return digest.hexdigest()
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns everything as a small dict that JSON can hold.
+
+        GPT-2's 50,257 tokens take about 260 kB.
+        """
+        packed = zlib.compress(_pack_ranks(self.ranks), 9)
+        return {
+            "tokens": base64.b85encode(packed).decode("ascii"),
+            "special_tokens": _sorted(self.special_tokens),
+            "pattern": self.pattern,
+            "bos": self.bos,
+            "eos": self.eos,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "Vocabulary":
+        """Returns the vocabulary that `to_config` described."""
+        ranks = _unpack_ranks(
+            zlib.decompress(base64.b85decode(config["tokens"]))
+        )
+        others = {k: v for k, v in config.items() if k != "tokens"}
+        return cls(ranks, **others)
+
+
+def _sorted(special_tokens: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(special_tokens.items(), key=lambda item: item[1]))
+
+
+def _check_special(vocabulary: Vocabulary) -> None:
+    special = vocabulary.special_tokens
+    if "" in special:
+        raise InputError("Expected special tokens of some length. Received: ''")
+    for role in ("bos", "eos"):
+        token = getattr(vocabulary, role)
+        if token is not None and token not in special:
+            raise InputError(
+                f"Expected {role} to be a special token out of "
+                f"{list(special)}. Received: {token!r}."
+            )
+
+
+def _pack_ranks(ranks: Ranks) -> bytes:
+    """Returns the tokens in order of id: count, id steps, lengths, bytes."""
+    tokens = sorted(ranks, key=ranks.__getitem__)
+    ids = np.array([ranks[token] for token in tokens], "<i4")
+    lengths = np.array([len(token) for token in tokens], "<i4")
+    steps = np.diff(ids, prepend=np.int32(0)).astype("<i4")
+    count = np.array([len(tokens)], "<i4")
+    numbers = (count, steps, lengths)
+    return b"".join([*(n.tobytes() for n in numbers), *tokens])
+
+
+def _unpack_ranks(packed: bytes) -> dict[bytes, int]:
+    (count,) = np.frombuffer(packed, "<i4", 1)
+    steps = np.frombuffer(packed, "<i4", count, 4)
+    lengths = np.frombuffer(packed, "<i4", count, 4 + 4 * count)
+    ends = np.cumsum(lengths) + 4 + 8 * int(count)
+    spans = zip(ends - lengths, ends, np.cumsum(steps), strict=True)
+    return {packed[start:end]: int(rank) for start, end, rank in spans}
+
+
+def _split(token: bytes, ranks: Ranks) -> tuple[bytes, bytes] | None:
+    """Merges `token`'s own bytes by rank until two parts are left.
+
+    Where the two parts of a token meet in any text, the merges inside of them
+    were the same as here. So this pair is the only one that needs a merge,
+    and asking for it is the same as tiktoken's asking for the joined bytes.
+    """
+    parts = [token[i : i + 1] for i in range(len(token))]
+    while len(parts) > 2:
+        best, at = None, -1
+        for i in range(len(parts) - 1):
+            rank = ranks.get(parts[i] + parts[i + 1])
+            if rank is not None and (best is None or rank < best):
+                best, at = rank, i
+        if best is None:
+            return None
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts[0], parts[1]
