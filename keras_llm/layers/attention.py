@@ -223,11 +223,11 @@ class GroupedQueryAttention(keras.layers.Layer):
         """Projects to heads, normalizes, rotates, puts heads before time."""
         batch, time = rows
 
-        def split(dense: Any, norm: Any, turn: bool) -> Any:
+        def split(dense: Any, norm: Any, count: int, turn: bool) -> Any:
             heads = dense(x)
             if norm and self.qk_norm == "projection":
                 heads = norm(heads)
-            heads = ops.reshape(heads, (batch, time, -1, self._dim))
+            heads = ops.reshape(heads, (batch, time, count, self._dim))
             if norm and self.qk_norm == "head":
                 heads = norm(heads)
             if turn and rotary is not None:
@@ -235,9 +235,9 @@ class GroupedQueryAttention(keras.layers.Layer):
             return ops.transpose(heads, (0, 2, 1, 3))
 
         return (
-            split(self.query, self.query_norm, True),
-            split(self.key, self.key_norm, True),
-            split(self.value, None, False),
+            split(self.query, self.query_norm, self.num_heads, True),
+            split(self.key, self.key_norm, self.num_kv_heads, True),
+            split(self.value, None, self.num_kv_heads, False),
         )
 
     def _attend(
