@@ -3,11 +3,12 @@
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import check, lines_of
-from sources import PACKAGES, ROOT, source_files
+from sources import ROOT, source_files
 
 from keras_llm.cli.app import VERBS
 
@@ -93,14 +94,25 @@ def test_the_tree_lists_only_what_exists():
 def test_the_tree_lists_every_source_file_with_a_phrase():
     listed = tree()
     missing = [
-        path for path in source_files() if not listed.get(described(path))
+        described(path)
+        for path in source_files()
+        if not listed.get(described(path))
     ]
-    lines = "\n".join(
-        f"{described(path)}  {path.read_text(encoding='utf-8').splitlines()[0]}"
-        for path in missing
+    assert not missing, (
+        f"README.md's tree has no phrase for {missing}. To paste there, with "
+        "what the files say of themselves:\n" + "\n".join(suggestion(listed))
     )
-    assert not missing, f"Not in README.md's tree with a phrase:\n{lines}"
-    assert all(f"{package}/" in listed for package in PACKAGES)
+
+
+def suggestion(listed: dict[str, str]) -> Iterator[str]:
+    """Yields the lines of a whole tree of the source files."""
+    for path in sorted(source_files(), key=described):
+        name = described(path)
+        indent = "  " * (name.rstrip("/").count("/"))
+        own = name.rstrip("/").rpartition("/")[2] + "/" * name.endswith("/")
+        first = path.read_text(encoding="utf-8").strip('"r').split("\n")[0]
+        phrase = listed.get(name) or first.rstrip('."')
+        yield f"{indent + own:22}  {phrase}"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

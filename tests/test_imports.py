@@ -23,6 +23,7 @@ RANKS = {
     "tokenizers": 1,
     "data": 1,
     "model": 2,
+    "step": 2,
     "generate": 3,
     "weights": 3,
     "causal_lm": 4,

@@ -55,7 +55,7 @@ def curate(
     longest: Annotated[
         int | None,
         typer.Option(
-            help="Cut longer documents at blank lines. Default: never."
+            help="Cut longer documents at blank lines; off unless set."
         ),
     ] = None,
     heldout: Annotated[
