@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -52,7 +53,7 @@ def report(title: str, facts: Mapping[str, Any], *next_commands: str) -> None:
     Args:
         title: What was done, for example "Packed 12 documents".
         facts: Name to value. Whole numbers get thousands separators.
-        *next_commands: Whole command lines, most useful first.
+        *next_commands: Whole lines (see `command`), most useful first.
     """
     console = Console()
     table = Table(title=title, title_justify="left", show_header=False)
@@ -64,8 +65,19 @@ def report(title: str, facts: Mapping[str, Any], *next_commands: str) -> None:
     console.print(table)
     if next_commands:
         console.print("Next:", style="bold")
-    for command in next_commands:
-        console.print(f"  {command}", soft_wrap=True, highlight=False)
+    for line in next_commands:
+        console.print(f"  {line}", soft_wrap=True, highlight=False)
+
+
+def command(*words: object) -> str:
+    """Returns `keras-llm` and its words as a line to paste into a shell.
+
+    Example:
+
+    >>> command("tokenize", "my corpus")
+    "keras-llm tokenize 'my corpus'"
+    """
+    return shlex.join(["keras-llm", *map(str, words)])
 
 
 def start_tensorflow() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_llm.cli.app import verb
-from keras_llm.cli.console import check_output, report
+from keras_llm.cli.console import check_output, command, report
 from keras_llm.errors import InputError
 
 Corpus = Annotated[
@@ -84,7 +84,7 @@ def curate(
     report(
         f"Curated {output}",
         _corpus_facts(done),
-        f"keras-llm tokenize {output}",
+        command("tokenize", output),
     )
 
 
@@ -119,24 +119,25 @@ def tokenize(
     many bytes of held-out text one token carries: more means shorter rows.
     """
     from keras_llm.data import read_corpus
-    from keras_llm.tokenizers import BytePairTokenizer
+    from keras_llm.tokenizers import HostTokenizer
 
     check_output(output, force)
     if existing:
-        tokenizer = BytePairTokenizer.load(existing)
+        tokenizer = HostTokenizer.load(existing)
     else:
         texts = (document.text for document in read_corpus(corpus))
-        tokenizer = BytePairTokenizer.train(texts, vocabulary_size, pattern)
+        tokenizer = HostTokenizer.train(texts, vocabulary_size, pattern)
+    facts = {
+        "vocabulary": tokenizer.vocabulary_size,
+        "special tokens": " ".join(tokenizer.special_tokens),
+        "bytes per token": f"{_bytes_per_token(corpus, tokenizer):.2f}",
+        "fingerprint": tokenizer.fingerprint[:16],
+    }
     tokenizer.save(output)
     report(
         f"Tokenizer {output}",
-        {
-            "vocabulary": tokenizer.vocabulary_size,
-            "special tokens": " ".join(tokenizer.special_tokens),
-            "bytes per token": f"{_bytes_per_token(corpus, tokenizer):.2f}",
-            "fingerprint": tokenizer.fingerprint[:16],
-        },
-        f"keras-llm pack {corpus} --tokenizer {output}",
+        facts,
+        command("pack", corpus, "--tokenizer", output),
     )
 
 
@@ -159,15 +160,15 @@ def pack(
     Documents that share a row do not see each other: their segments are kept.
     """
     from keras_llm.data import pack_corpus
-    from keras_llm.tokenizers import BytePairTokenizer
+    from keras_llm.tokenizers import HostTokenizer
 
     check_output(output, force)
-    encoder = BytePairTokenizer.load(tokenizer)
-    manifest = pack_corpus(corpus, output, encoder, context_length)
+    encoder = HostTokenizer.load(tokenizer)
+    manifest = pack_corpus(corpus, encoder, output, context_length)
     report(
         f"Packed {output}",
         {"context length": context_length, **_row_facts(manifest)},
-        f"keras-llm train {output} --tokenizer {tokenizer}",
+        command("train", output, "--tokenizer", tokenizer),
     )
 
 
@@ -215,7 +216,8 @@ def _bytes_per_token(corpus: Path, tokenizer: Any) -> float:
     size = tokens = 0
     for document in read_corpus(corpus, split):
         size += len(document.text.encode("utf-8"))
-        tokens += len(tokenizer.encode(document.text))
+        ids = tokenizer.encode(document.text, disallowed_special=())
+        tokens += len(ids)
     return size / max(tokens, 1)
 
 
