@@ -25,6 +25,7 @@ RANKS = {
     "model": 2,
     "step": 2,
     "generate": 3,
+    "sampling": 3,
     "weights": 3,
     "causal_lm": 4,
     "train": 4,
