@@ -1,0 +1,296 @@
+"""Continuing token rows: prefill once, then decode with the cache in a loop.
+
+`start` reads the prompts and picks the first token, `advance` decodes up to a
+number of tokens. Both are pure functions of tensors that trace into one
+`tf.function`: Python calls, the streaming iterator and the SavedModel all run
+these two and nothing else.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_llm.errors import InputError
+from keras_llm.layers import new_cache, visibility
+from keras_llm.model import Decoder
+from keras_llm.sampling import (
+    Controls,
+    GenerationSettings,
+    controls_for,
+    penalize,
+    row_uniforms,
+    sample,
+)
+from keras_llm.step import DecoderStep, decoder_step
+
+State = dict[str, Any]
+NO_TOKEN = -1
+
+
+def start(
+    step: DecoderStep,
+    tokens: Any,
+    lengths: Any,
+    budget: Any,
+    end_ids: Sequence[int],
+    controls: Controls | None = None,
+    seeds: Any = None,
+    penalizes: bool = False,
+) -> State:
+    """Reads the prompts and picks the first new token of every row.
+
+    Args:
+        step: The cached step of a decoder.
+        tokens: int32 `(rows, time)`, right-padded with any id.
+        lengths: int32 `(rows,)`, prompt lengths, at least 1.
+        budget: int32 `(rows,)`, most new tokens, at least 1; prompt and new
+            tokens together fit the context.
+        end_ids: Ids that end a row; they are not returned.
+        controls: One value a row; None is greedy.
+        seeds: int64 `(rows,)`; needed with controls.
+        penalizes: Whether the repetition penalty is applied.
+
+    Returns:
+        The state that `advance` continues. `state["output"]` is int32
+        `(rows, max(budget))`, -1 after a row's end; `state["length"]` the
+        number of tokens there; `state["done"]` which rows have ended.
+    """
+    rows, time = tf.shape(tokens)[0], tf.shape(tokens)[1]
+    slots = tf.reduce_max(lengths + budget)
+    slots = tf.maximum(slots, time)
+    caches = new_cache(step.config, rows, slots, step.compute_dtype)
+    order = tf.range(time)[None, :]
+    mask = visibility(order, tf.range(slots)[None, :])
+    positions = tf.tile(order, [rows, 1])
+    hidden, caches = step.hidden(tokens, positions, caches, mask)
+    hidden = tf.reshape(hidden, [rows, time, step.config.hidden_dim])
+    last = tf.gather(hidden, lengths - 1, batch_dims=1)
+    state = {
+        "token": tf.zeros([rows], tf.int32),
+        "prompt": lengths,
+        "budget": budget,
+        "count": tf.zeros([], tf.int32),
+        "length": tf.zeros([rows], tf.int32),
+        "done": tf.zeros([rows], tf.bool),
+        "ended": tf.zeros([rows], tf.bool),
+        "output": tf.fill([rows, tf.reduce_max(budget)], NO_TOKEN),
+        "controls": controls,
+        "uniforms": controls
+        and row_uniforms(seeds, step.config.context_length),
+        "seen": _seen(step, tokens, lengths) if penalizes else None,
+    }
+    return {**_emit(state, step.logits(last), end_ids), "caches": caches}
+
+
+def advance(
+    step: DecoderStep, state: State, most: Any, end_ids: Sequence[int]
+) -> State:
+    """Decodes until `most` tokens are out or every row has ended.
+
+    Args:
+        step: The cached step of the decoder that made the state.
+        state: From `start` or an earlier `advance`.
+        most: Number of tokens after which to return, counted from the start.
+        end_ids: As for `start`.
+
+    Returns:
+        The new state.
+    """
+    head = step.head()  # outside the loop: a tied head is a transposed copy
+
+    moving, fixed = _split(state)
+
+    def running(moving: State) -> Any:
+        most_columns = tf.shape(moving["output"])[1]
+        inside = moving["count"] < tf.minimum(most, most_columns)
+        return inside & ~tf.reduce_all(moving["done"])
+
+    def body(moving: State) -> tuple[State]:
+        state = {**moving, **fixed}
+        slots = tf.shape(state["caches"][0])[2]
+        at = tf.minimum(state["prompt"] + state["count"] - 1, slots - 1)
+        hidden, caches = step.hidden(
+            state["token"][:, None], at[:, None], state["caches"]
+        )
+        after = _emit(state, step.logits(hidden, head), end_ids)
+        after["caches"] = caches
+        return ({name: after[name] for name in moving},)
+
+    (moving,) = tf.while_loop(running, body, (moving,), parallel_iterations=1)
+    return {**moving, **fixed}
+
+
+def _split(state: State) -> tuple[State, State]:
+    """Parts that change in the loop, and parts that do not."""
+    constant = ("prompt", "budget", "controls", "uniforms")
+    if state["seen"] is None:
+        constant += ("seen",)
+    moving = {k: v for k, v in state.items() if k not in constant}
+    return moving, {name: state[name] for name in constant}
+
+
+def _emit(state: State, logits: Any, end_ids: Sequence[int]) -> State:
+    """Picks a token for every row and writes it to rows still running."""
+    if state["seen"] is not None:
+        penalty = state["controls"].repetition_penalty
+        logits = penalize(logits, state["seen"], penalty)
+    if state["controls"] is None:
+        token = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    else:
+        numbers = state["uniforms"][:, state["count"]]
+        token = sample(logits, numbers, state["controls"])
+    ends = tf.reduce_any(
+        token[:, None] == tf.constant(list(end_ids), tf.int32)[None, :], -1
+    )
+    running = ~state["done"]
+    writes = running & ~ends
+    column = tf.range(tf.shape(state["output"])[1]) == state["count"]
+    count = state["count"] + 1
+    changed = {
+        "token": token,
+        "count": count,
+        "length": state["length"] + tf.cast(writes, tf.int32),
+        "done": state["done"] | ends | (count >= state["budget"]),
+        "ended": state["ended"] | (running & ends),
+        "output": tf.where(
+            column[None, :] & writes[:, None], token[:, None], state["output"]
+        ),
+    }
+    if state["seen"] is not None:
+        now = tf.one_hot(token, logits.shape[-1], True, False, dtype=tf.bool)
+        changed["seen"] = state["seen"] | now
+    return {**state, **changed}
+
+
+def _seen(step: DecoderStep, tokens: Any, lengths: Any) -> Any:
+    """bool `(rows, vocabulary)`: ids that the prompts hold."""
+    real = tf.sequence_mask(lengths, tf.shape(tokens)[1])
+    ids = tf.where(real, tokens, -1)  # one_hot of -1 is empty
+    size = step.config.vocabulary_size
+    return tf.reduce_any(
+        tf.one_hot(ids, size, True, False, dtype=tf.bool), axis=1
+    )
+
+
+class TokenGenerator:
+    """Compiled generation for one decoder: token rows in, token rows out.
+
+    Args:
+        model: A decoder from `build_decoder`. Its weights are shared, so
+            later training is seen.
+        end_ids: Ids that end a row.
+
+    Raises:
+        InputError: Keras runs on another backend than TensorFlow.
+
+    Example:
+
+    >>> from keras_llm import DecoderConfig, build_decoder
+    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> rows = TokenGenerator(model).generate([[1, 2], [3]],
+    ...     GenerationSettings(max_new_tokens=4))
+    >>> [len(row) for row in rows]
+    [4, 4]
+    """
+
+    def __init__(self, model: Decoder, end_ids: Sequence[int] = ()):
+        if keras.backend.backend() != "tensorflow":
+            raise InputError(
+                "Expected the TensorFlow backend for generation. Received: "
+                f"{keras.backend.backend()}. Save the model, then load it "
+                "with KERAS_BACKEND=tensorflow."
+            )
+        self.config = model.config
+        self.end_ids = tuple(end_ids)
+        self._step = decoder_step(model)
+        self._compiled: dict[tuple, Any] = {}
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], settings: GenerationSettings
+    ) -> list[list[int]]:
+        """Continues every prompt; returns only the new ids.
+
+        Raises:
+            InputError: A prompt is empty or does not fit the context.
+        """
+        state = self.start(prompts, settings)
+        return self.rows(self.advance(state, settings.max_new_tokens))
+
+    def start(
+        self, prompts: Sequence[Sequence[int]], settings: GenerationSettings
+    ) -> State:
+        """Runs `start` compiled; see there and `generate`."""
+        tokens, lengths = self._padded(prompts)
+        budget = np.minimum(
+            settings.max_new_tokens, self.config.context_length - lengths
+        )
+        controls, seeds = None, None
+        if settings.samples or settings.penalizes:
+            controls = controls_for(settings, len(prompts))
+            seeds = settings.seed + np.arange(len(prompts), dtype="int64")
+        function = self._function("start", settings.penalizes, controls)
+        return function(
+            tf.constant(tokens), tf.constant(lengths), tf.constant(budget),
+            controls, seeds if seeds is None else tf.constant(seeds),
+        )  # fmt: skip
+
+    def advance(self, state: State, most: int) -> State:
+        """Runs `advance` compiled; see there."""
+        penalizes = state["seen"] is not None
+        function = self._function("advance", penalizes, state["controls"])
+        return function(state, tf.constant(most))
+
+    @staticmethod
+    def rows(state: State) -> list[list[int]]:
+        """Returns the new ids so far, one list a row."""
+        output, length = state["output"].numpy(), state["length"].numpy()
+        return [
+            row[:size].tolist()
+            for row, size in zip(output, length, strict=True)
+        ]
+
+    def _function(self, name: str, penalizes: bool, controls: Any) -> Any:
+        key = (name, penalizes, controls is None)
+        if key not in self._compiled:
+            ends, step = self.end_ids, self._step
+
+            def begin(tokens, lengths, budget, controls, seeds):
+                return start(
+                    *(step, tokens, lengths, budget, ends),
+                    *(controls, seeds, penalizes),
+                )
+
+            def go_on(state, most):
+                return advance(step, state, most, ends)
+
+            self._compiled[key] = tf.function(
+                begin if name == "start" else go_on,
+                reduce_retracing=True,
+                autograph=False,
+            )
+        return self._compiled[key]
+
+    def _padded(
+        self, prompts: Sequence[Sequence[int]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        lengths = np.array([len(prompt) for prompt in prompts], "int32")
+        if not len(lengths) or lengths.min() < 1:
+            raise InputError(
+                "Expected prompts of at least one token each. "
+                f"Received lengths: {lengths.tolist()}."
+            )
+        if lengths.max() >= self.config.context_length:
+            raise InputError(
+                "Expected prompts shorter than the context of "
+                f"{self.config.context_length} tokens, so that a new token "
+                f"fits. Received a prompt of {lengths.max()} tokens. Shorten "
+                "it, or use a model with a longer context."
+            )
+        tokens = np.zeros((len(prompts), lengths.max()), "int32")
+        for row, prompt in zip(tokens, prompts, strict=True):
+            row[: len(prompt)] = prompt
+        return tokens, lengths
