@@ -4,7 +4,7 @@ The order is a pure function of (seed, epoch, index): nothing is buffered and
 no state is kept, so starting at step N costs the same as starting at 0.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -126,9 +126,9 @@ def row_indices(
     import tensorflow as tf
 
     _check(num_rows, batch_size, seed, step, epochs)
-    step = tf.constant(step, tf.int64)
-    order = _order(step, batch_size, num_rows, seed, epochs, shuffle)
-    return order.numpy()
+    at = tf.constant(step, tf.int64)
+    order = _order(at, batch_size, num_rows, seed, epochs, shuffle)
+    return np.asarray(order)
 
 
 def gather_batch(rows: Rows, indices: np.ndarray) -> Batch:
@@ -189,7 +189,9 @@ def _steps(num_rows: int, batch_size: int, epochs: int | None) -> int | None:
     return None if epochs is None else -(-epochs * num_rows // batch_size)
 
 
-def _check(num_rows: int, batch_size: int, seed: int, step: int, epochs: Any):
+def _check(
+    num_rows: int, batch_size: int, seed: int, step: int, epochs: int | None
+) -> None:
     """Refuses numbers that no batch can be made of."""
     check_seed(seed)
     if min(num_rows, batch_size, 1 if epochs is None else epochs) < 1:

@@ -1,12 +1,13 @@
 """`Document`: the one record that travels from files to packed rows."""
 
 import gzip
+import io
 import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from keras_llm.files import atomic_path
 
@@ -96,7 +97,7 @@ def write_jsonl(path: str | os.PathLike, documents: Iterable[Document]) -> int:
     return number
 
 
-def _create(path: Path) -> IO[bytes]:
+def _create(path: Path) -> io.BufferedIOBase:
     """Opens a file for writing; gzip without a time, so that equal documents
     give equal files.
     """

@@ -1,6 +1,7 @@
 """One reader per file format; each yields `Document` records."""
 
 import gzip
+import io
 import json
 import os
 import re
@@ -8,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from keras_llm.data.counts import Counts
 from keras_llm.data.document import Document
@@ -134,7 +135,7 @@ def read_parquet(path: Path, reading: Reading) -> Iterator[Document]:
         ) from error
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+def open_bytes(path: Path) -> io.BufferedIOBase:
     """Opens a file for reading bytes; ".gz" is decompressed on the way."""
     if path.name.lower().endswith(".gz"):
         return _Gzip(path)

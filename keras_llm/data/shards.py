@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -133,7 +133,7 @@ def write_shards(
 
 def _sources(
     corpus: str | os.PathLike | Iterable[Document],
-) -> tuple[dict[str, Iterable[Document]], dict[str, str], dict[str, int]]:
+) -> tuple[Mapping[str, Iterable[Document]], dict[str, str], dict[str, int]]:
     """Returns per split its documents, the hash of its file, and how many
     documents the report of `curate` promises.
     """
