@@ -58,7 +58,8 @@ def row_dataset(
     ```python
     rows = open_rows("runs/rows")
     dataset = row_dataset(rows, batch_size=8, seed=1, start_step=100)
-    model.fit(dataset, steps_per_epoch=50)
+    # shuffle=False: the rows are shuffled; Keras warns otherwise.
+    model.fit(dataset, steps_per_epoch=50, shuffle=False)
     ```
     """
     import tensorflow as tf
