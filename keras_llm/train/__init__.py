@@ -1,1 +1,53 @@
-"""(to be filled)"""
+"""Training: losses, optimizer, the step, and `fit`, which resumes exactly."""
+
+from keras_llm.train.callbacks import (
+    Checkpoints,
+    MetricsFile,
+    Samples,
+    read_history,
+)
+from keras_llm.train.checkpoint import best, checkpoints, latest, restore, save
+from keras_llm.train.fit import fit
+from keras_llm.train.losses import TokenLoss, token_loss
+from keras_llm.train.measure import Measure, Run, StopOnNan
+from keras_llm.train.optimizers import AdamW, WarmupCosine, decay_groups
+from keras_llm.train.progress_line import ProgressLine
+from keras_llm.train.settings import TrainConfig, TrainReport
+from keras_llm.train.speed import (
+    choose_precision,
+    flops_per_token,
+    measured_peak,
+    precision_of,
+)
+from keras_llm.train.step import TokenTrainer
+from keras_llm.train.tensorboard import TensorBoard
+
+__all__ = [
+    "AdamW",
+    "Checkpoints",
+    "Measure",
+    "MetricsFile",
+    "ProgressLine",
+    "Run",
+    "Samples",
+    "StopOnNan",
+    "TensorBoard",
+    "TokenLoss",
+    "TokenTrainer",
+    "TrainConfig",
+    "TrainReport",
+    "WarmupCosine",
+    "best",
+    "checkpoints",
+    "choose_precision",
+    "decay_groups",
+    "fit",
+    "flops_per_token",
+    "latest",
+    "measured_peak",
+    "precision_of",
+    "read_history",
+    "restore",
+    "save",
+    "token_loss",
+]

@@ -1,0 +1,195 @@
+"""What is written around the steps: the history, samples, checkpoints.
+
+`fit` calls these at the end of every window of `log_every` steps, after
+`Measure` has completed the logs. None of them touches a step's tensors in
+between, so no step is waited for.
+"""
+
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_llm.errors import InputError
+from keras_llm.files import write_text
+from keras_llm.train import checkpoint
+from keras_llm.train.measure import Run
+
+
+class MetricsFile(keras.callbacks.Callback):
+    """Appends a line of JSON for every window.
+
+    Args:
+        path: `metrics.jsonl`; its folder is made.
+        step: Lines after this step are removed first: a resumed run writes
+            them again, the same.
+
+    Raises:
+        InputError: A line before that is not JSON.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
+    >>> MetricsFile(path, 0).on_epoch_end(0, {"step": 10, "loss": 2.5})
+    >>> read_history(path)
+    [{'step': 10, 'loss': 2.5}]
+    """
+
+    def __init__(self, path: str | os.PathLike, step: int = 0):
+        super().__init__()
+        self.path = Path(path)
+        _cut(self.path, step)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes the window's line; what is not finite becomes null."""
+        line = {"step": logs["step"]} | {
+            name: value if _is_finite(value) else None
+            for name, value in sorted(logs.items())
+        }
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _cut(path: Path, step: int) -> None:
+    """Removes the lines after `step` and what a kill left of a line."""
+    kept = [line for line in read_history(path) if line["step"] <= step]
+    text = "".join(json.dumps(k, ensure_ascii=False) + "\n" for k in kept)
+    write_text(path, text)
+
+
+def read_history(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Returns the lines of a `metrics.jsonl`; [] if there is none.
+
+    A last line that a kill cut short is left out.
+
+    Raises:
+        InputError: Another line is not JSON.
+
+    Example:
+
+    >>> read_history("no/such/file")
+    []
+    """
+    path = Path(path)
+    if not path.exists():
+        return []
+    *lines, last = path.read_text(encoding="utf-8").split("\n")
+    try:  # what follows the last line break was cut, or is empty
+        return [json.loads(line) for line in lines]
+    except ValueError as error:
+        raise InputError(
+            f"Expected a JSON object in every line of {path}. Received: "
+            f"{error}. Restore the file, or train into another folder."
+        ) from error
+
+
+class Samples(keras.callbacks.Callback):
+    """Calls a function for generated text every so many steps.
+
+    Args:
+        run: Where the run stands.
+        sample: Takes the decoder, returns a text or a list of texts.
+        every: Steps between samples; the last step is sampled too.
+        path: `samples.jsonl` to append to, or None.
+
+    Example:
+
+    >>> Samples(Run(1), lambda model: "hello", 10, None).texts
+    []
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        sample: Callable[[keras.Model], str | list[str]],
+        every: int,
+        path: Path | None,
+    ):
+        super().__init__()
+        self.run, self.sample, self.every, self.path = run, sample, every, path
+        self.texts: list[str] = []
+        if path is not None:
+            _cut(path, run.step)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Samples where it is due; `texts` is empty where it is not."""
+        self.texts = []
+        if self.run.step % self.every and not self.run.finished:
+            return
+        texts = self.sample(self.model.decoder)
+        self.texts = [texts] if isinstance(texts, str) else list(texts)
+        if self.path is not None:
+            line = {"step": self.run.step, "texts": self.texts}
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes checkpoints: every so many steps, at the best validation, last.
+
+    Args:
+        run: Where the run stands.
+        folder: Where they go.
+        every: Steps between them.
+        keep: How many of the newest to keep, beside the best.
+        tokenizer: Fingerprint to note, or None.
+
+    Raises:
+        OSError: In `on_epoch_end`, when the disk is full; older checkpoints
+            stay.
+
+    Example:
+
+    >>> Checkpoints(Run(1), Path("checkpoints"), 10, 2).every
+    10
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        folder: Path,
+        every: int,
+        keep: int,
+        tokenizer: str | None = None,
+    ):
+        super().__init__()
+        self.run, self.folder, self.every = run, folder, every
+        self.keep, self.tokenizer = keep, tokenizer
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Saves where it is due, then removes what is no longer kept."""
+        loss = logs.get("validation_loss")
+        due = self.run.finished or not self.run.step % self.every
+        if not due and not self._improved(loss):
+            return
+        config = getattr(self.model.decoder, "config", None)
+        checkpoint.save(
+            self.folder,
+            self.model.decoder,
+            self.model.optimizer,
+            step=self.run.step,
+            config=config.to_dict() if hasattr(config, "to_dict") else None,
+            tokenizer=self.tokenizer,
+            tokens=self.run.tokens,
+            seconds=self.run.seconds,
+            validation_loss=loss,
+        )
+        checkpoint.prune(self.folder, self.keep)
+
+    def _improved(self, loss: float | None) -> bool:
+        if loss is None:
+            return False
+        best = checkpoint.best(self.folder)
+        if best is None:
+            return True
+        known = checkpoint.read_state(best).validation_loss
+        return known is None or loss < known
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,0 +1,320 @@
+"""Checkpoints from which a run continues exactly as if never interrupted.
+
+One folder a checkpoint, written under a temporary name and renamed, so that
+a kill or a full disk leaves the previous ones intact:
+
+    checkpoints/step-00000200/
+      model.safetensors      weights by variable path
+      optimizer.safetensors  moments and step counter by variable path
+      state.json             step, dropout seeds, config, hashes, progress
+
+Keras' own formats lose the state of dropout's seed generators, and its
+`BackupAndRestore` restarts at the beginning of an epoch.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_llm.errors import InputError
+from keras_llm.files import TEMPORARY, atomic_path, sha256_of
+from keras_llm.records import Record
+from keras_llm.train.arrays import matching_arrays, write_arrays
+
+MODEL, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
+STATE = "state.json"
+SEED = "seed_generator_state"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class State(Record):
+    """What a checkpoint says beside its arrays.
+
+    Args:
+        step: Optimizer steps done.
+        seeds: State of every dropout seed generator, in model order.
+        files: SHA-256 of the other files.
+        config: The decoder's config as a dictionary, if it has one.
+        tokenizer: Fingerprint of the tokenizer of the rows, if known.
+        tokens, seconds: Tokens trained on and time spent so far.
+        validation_loss: Nats per token, if it was measured at this step.
+
+    Example:
+
+    >>> State(step=3, seeds=[], files={}).step
+    3
+    """
+
+    step: int
+    seeds: list[list[int]]
+    files: dict[str, str]
+    config: dict[str, Any] | None = None
+    tokenizer: str | None = None
+    tokens: int = 0
+    seconds: float = 0.0
+    validation_loss: float | None = None
+
+
+def save(
+    folder: str | os.PathLike, model: Any, optimizer: Any, **state: Any
+) -> Path:
+    """Writes `folder/step-XXXXXXXX`, whole or not at all.
+
+    Args:
+        folder: The run's folder of checkpoints; made if missing.
+        model: Keras model (the decoder) whose weights and seeds to keep.
+        optimizer: A built Keras optimizer.
+        **state: Fields of `State`; `step` is required.
+
+    Returns:
+        The checkpoint's folder.
+
+    Raises:
+        OSError: The disk is full or the folder not writable; checkpoints
+            that were there stay as they were.
+
+    Example:
+
+    >>> import keras, tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.SGD()
+    >>> optimizer.build(model.trainable_variables)
+    >>> save(tempfile.mkdtemp(), model, optimizer, step=7).name
+    'step-00000007'
+    """
+    path = Path(folder) / f"step-{state['step']:08d}"
+    seeds, weights = _split(model.variables)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.mkdir()
+            write_arrays(temporary / MODEL, weights)
+            write_arrays(temporary / OPTIMIZER, optimizer.variables)
+            State(
+                seeds=[ops.convert_to_numpy(seed).tolist() for seed in seeds],
+                files={
+                    name: sha256_of(temporary / name)
+                    for name in (MODEL, OPTIMIZER)
+                },
+                **state,
+            ).save(temporary / STATE)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"Could not write the checkpoint {path}: {error}. Older "
+            "checkpoints are intact: make room on the disk and run the same "
+            "command again to continue from the newest",
+        ) from error
+    return path
+
+
+def restore(
+    path: str | os.PathLike,
+    model: Any,
+    optimizer: Any = None,
+    tokenizer: str | None = None,
+) -> State:
+    """Loads a checkpoint into a model of the same config, all or nothing.
+
+    Args:
+        path: A checkpoint's folder (`step-...`).
+        model: The decoder; gets weights and dropout seeds.
+        optimizer: A built optimizer; None loads the model only.
+        tokenizer: Fingerprint the checkpoint must have been trained with;
+            None skips that check.
+
+    Returns:
+        The checkpoint's `State`.
+
+    Raises:
+        InputError: A file is missing or damaged, or the checkpoint is of
+            another config, vocabulary, tokenizer or optimizer.
+
+    Example:
+
+    >>> import keras, tempfile
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> optimizer = keras.optimizers.SGD()
+    >>> optimizer.build(model.trainable_variables)
+    >>> path = save(tempfile.mkdtemp(), model, optimizer, step=7)
+    >>> restore(path, model, optimizer).step
+    7
+    """
+    path = Path(path)
+    state = _checked(path)
+    _check_tokenizer(path, state, tokenizer)
+    _check_config(path, state, model)
+    seeds, weights = _split(model.variables)
+    values = matching_arrays(path / MODEL, weights)
+    if optimizer is not None:
+        values += matching_arrays(path / OPTIMIZER, optimizer.variables)
+        if len(seeds) != len(state.seeds):
+            raise InputError(
+                f"Expected {len(state.seeds)} dropout layers, as in {path}. "
+                f"Received: a model with {len(seeds)}. Build it with the "
+                "same dropout."
+            )
+        values += list(zip(seeds, state.seeds, strict=True))
+    for variable, value in values:
+        variable.assign(np.asarray(value, variable.dtype))
+    return state
+
+
+def checkpoints(folder: str | os.PathLike) -> list[Path]:
+    """Returns the checkpoints in a folder, oldest first.
+
+    Example:
+
+    >>> checkpoints("no/such/folder")
+    []
+    """
+    return sorted(Path(folder).glob("step-*"))
+
+
+def latest(folder: str | os.PathLike) -> Path | None:
+    """Returns the newest checkpoint in a folder, or None.
+
+    Example:
+
+    >>> latest("no/such/folder") is None
+    True
+    """
+    return next(reversed(checkpoints(folder)), None)
+
+
+def best(folder: str | os.PathLike) -> Path | None:
+    """Returns the checkpoint with the lowest validation loss, or None.
+
+    Example:
+
+    >>> best("no/such/folder") is None
+    True
+    """
+    found = [
+        (loss, path)
+        for path in checkpoints(folder)
+        if (loss := read_state(path).validation_loss) is not None
+    ]
+    return min(found)[1] if found else None
+
+
+def read_state(path: str | os.PathLike) -> State:
+    """Returns what a checkpoint says, without loading its arrays.
+
+    Raises:
+        InputError: It is missing or damaged.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> State(step=3, seeds=[], files={}).save(folder / STATE)
+    >>> read_state(folder).step
+    3
+    """
+    return State.load(Path(path) / STATE)
+
+
+def prune(folder: str | os.PathLike, keep: int) -> None:
+    """Removes all but the newest `keep` checkpoints and the best one.
+
+    Leftovers of a killed process are removed too.
+
+    Example:
+
+    >>> prune("no/such/folder", keep=2)
+    """
+    folder = Path(folder)
+    kept = {best(folder), *checkpoints(folder)[-keep:]}
+    for path in checkpoints(folder):
+        if path not in kept:  # renamed first: never a half-removed checkpoint
+            holder = tempfile.mkdtemp(prefix=TEMPORARY, dir=folder)
+            os.rename(path, Path(holder) / path.name)
+    for leftover in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(leftover)
+
+
+def _checked(path: Path) -> State:
+    """The state of a checkpoint whose files are what was written."""
+    if not path.is_dir():
+        raise InputError(
+            f"Expected a checkpoint folder at {path}. Received: nothing "
+            "there. Pass a folder named step-..., as train.latest returns."
+        )
+    try:
+        state = read_state(path)
+    except InputError as error:
+        raise _damaged(path, STATE) from error
+    for name, expected in state.files.items():
+        if not (path / name).exists() or sha256_of(path / name) != expected:
+            raise _damaged(path, name)
+    return state
+
+
+def _damaged(path: Path, name: str) -> InputError:
+    older = [
+        other for other in checkpoints(path.parent) if other.name < path.name
+    ]
+    intact = next((p for p in reversed(older) if _is_intact(p)), None)
+    advice = (
+        f"{intact.name} is intact: remove {path.name} and run the same "
+        "command again to continue from there."
+        if intact
+        else "No older checkpoint is intact: train into another folder."
+    )
+    return InputError(
+        f"Expected the checkpoint {path} as it was written. Received: "
+        f"{name} is missing, cut short or changed. {advice}"
+    )
+
+
+def _is_intact(path: Path) -> bool:
+    try:
+        files = read_state(path).files
+        return all(sha256_of(path / n) == h for n, h in files.items())
+    except (InputError, OSError):
+        return False
+
+
+def _check_tokenizer(path: Path, state: State, tokenizer: str | None) -> None:
+    if (
+        None not in (tokenizer, state.tokenizer)
+        and tokenizer != state.tokenizer
+    ):
+        raise InputError(
+            f"Expected rows of the tokenizer {path} was trained with "
+            f"(fingerprint {state.tokenizer[:12]}). Received: fingerprint "  # type: ignore[index]
+            f"{tokenizer[:12]}. Tokenize again with the first tokenizer, or "  # type: ignore[index]
+            "train into another folder."
+        )
+
+
+def _check_config(path: Path, state: State, model: Any) -> None:
+    config = getattr(model, "config", None)
+    if state.config is None or not hasattr(config, "to_dict"):
+        return
+    here = json.loads(json.dumps(config.to_dict()))
+    other = [
+        f"{key}={state.config.get(key)!r} (the model has {here.get(key)!r})"
+        for key in here
+        if here.get(key) != state.config.get(key)
+    ]
+    if other:
+        raise InputError(
+            "Expected a checkpoint of the same config as the model. "
+            f"Received: {path} with {', '.join(other)}. Build the model from "
+            "the checkpoint's config, or train into another folder."
+        )
+
+
+def _split(variables: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """Seed generators, whose names count up in a process, and weights."""
+    seeds = [v for v in variables if v.path.endswith(SEED)]
+    return seeds, [v for v in variables if not v.path.endswith(SEED)]

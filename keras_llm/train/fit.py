@@ -1,0 +1,345 @@
+"""fit: train a decoder on packed rows, resumable at any moment.
+
+The loop is Keras': `compile`, then one `model.fit` whose epochs are windows
+of `log_every` steps. What is here prepares it: checks, the plan, the state to
+resume from, and the callbacks.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_llm.errors import InputError
+from keras_llm.records import Record
+from keras_llm.train import checkpoint
+from keras_llm.train.callbacks import (
+    Checkpoints,
+    MetricsFile,
+    Samples,
+    read_history,
+)
+from keras_llm.train.folder import (
+    BOARD,
+    CHECKPOINTS,
+    HISTORY,
+    PLAN,
+    REPORT,
+    SAMPLES,
+    Plan,
+    check_unchanged,
+)
+from keras_llm.train.measure import Measure, Run, StopOnNan
+from keras_llm.train.optimizers import AdamW, WarmupCosine
+from keras_llm.train.plan import plan_steps
+from keras_llm.train.progress_line import ProgressLine
+from keras_llm.train.settings import TrainConfig, TrainReport
+from keras_llm.train.source import Source, open_source, open_validation
+from keras_llm.train.speed import (
+    flops_per_token,
+    measured_peak,
+    peak_memory,
+    precision_of,
+)
+from keras_llm.train.step import TokenTrainer
+from keras_llm.train.tensorboard import TensorBoard
+
+
+def fit(
+    model: keras.Model,
+    rows: Any,
+    *,
+    out: str | os.PathLike | None = None,
+    validation_rows: Any = None,
+    tokenizer: Any = None,
+    sample: Callable[[keras.Model], str | list[str]] | None = None,
+    resume: bool = True,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    config: TrainConfig | None = None,
+    **settings: Any,
+) -> TrainReport:
+    """Trains a decoder in place; the same call continues a stopped run.
+
+    A run killed at any moment and started again with the same call goes on
+    from its last checkpoint with the same rows, dropout, learning rate and
+    moments: its losses are those of an uninterrupted run, bit for bit on the
+    same machine.
+
+    Args:
+        model: The decoder, as `build_decoder(config, dtype=choose_precision())`
+            returns it.
+        rows: Packed rows (`data.open_rows`), or a `tf.data.Dataset` of
+            `(inputs, targets, weights)` whose order is the same each time.
+        out: Folder of the run: train.json, metrics.jsonl, samples.jsonl,
+            checkpoints/, tensorboard/, report.json. None keeps nothing.
+        validation_rows: Scored every `validate_every` steps and at the end.
+        tokenizer: If given, the rows must have been made with it.
+        sample: Takes the decoder and returns generated text; called every
+            `sample_every` steps and at the end.
+        resume: False refuses a folder that already holds a run.
+        callbacks: More Keras callbacks; their logs have `step`, and an epoch
+            is a window of `log_every` steps.
+        config: Settings as a record, instead of or beside keywords.
+        **settings: Fields of `TrainConfig`: `steps` or `minutes`,
+            `batch_size`, `learning_rate`, `accumulate`, ...
+
+    Returns:
+        A `TrainReport`; a run that is complete returns its report at once.
+
+    Raises:
+        InputError: A setting is unknown or out of range; data, model and
+            folder do not fit each other; a checkpoint is damaged; the loss
+            is no longer finite.
+        OSError: The disk is full; earlier checkpoints are intact.
+
+    Example:
+
+    >>> import numpy as np, tensorflow as tf
+    >>> from keras_llm.config import DecoderConfig
+    >>> from keras_llm.model import build_decoder
+    >>> decoder = build_decoder(DecoderConfig(vocabulary_size=8,
+    ...     context_length=4, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> tokens = np.arange(8, dtype="int32").reshape(2, 4)
+    >>> data = ({"tokens": tokens, "positions": tokens % 4,
+    ...     "segments": np.ones_like(tokens)}, (tokens + 1) % 8)
+    >>> data = tf.data.Dataset.from_tensor_slices(data)
+    >>> report = fit(decoder, data.batch(2, drop_remainder=True),
+    ...     steps=3, batch_size=2, log_every=1, validate_every=1,
+    ...     checkpoint_every=1, sample_every=1)
+    >>> report.steps, report.tokens
+    (3, 24)
+    """
+    started = time.monotonic()
+    if config is not None:
+        settings = {**config.to_dict(), **settings}
+    training = _Training(
+        model=model,
+        settings=TrainConfig.from_dict(settings),
+        out=None if out is None else Path(out),
+        sample=sample,
+        callbacks=callbacks,
+        started=started,
+    )
+    training.open_data(rows, validation_rows, tokenizer)
+    return training.complete_report(resume) or training.run()
+
+
+class _Training:
+    """One call of `fit`."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        settings: TrainConfig,
+        out: Path | None,
+        sample: Callable | None,
+        callbacks: Sequence[keras.callbacks.Callback],
+        started: float,
+    ):
+        self.model, self.settings, self.out = model, settings, out
+        self.sample, self.callbacks = sample, callbacks
+        self.started = started
+        self.precision = precision_of(model)
+        if settings.precision not in ("auto", self.precision):
+            raise InputError(
+                f"Expected a model built in {settings.precision}, as the "
+                f"setting says. Received: {self.precision}. Build it with "
+                f'build_decoder(config, dtype="{settings.precision}").'
+            )
+        self.limit = settings.minutes and settings.minutes * 60
+        self.folder = out / CHECKPOINTS if out else None
+        self.source: Source
+        self.validation: Source | None = None
+
+    def open_data(self, rows: Any, validation: Any, tokenizer: Any) -> None:
+        """Checks both data sets against the model."""
+        size = self.settings.batch_size
+        self.source = open_source(rows, self.model, size, tokenizer)
+        if validation is not None:
+            self.validation = open_validation(
+                validation, self.model, size, tokenizer
+            )
+
+    def complete_report(self, resume: bool) -> TrainReport | None:
+        """Returns the report of a folder whose run is complete."""
+        if self.out is None or not (self.out / PLAN).exists():
+            return None
+        if not resume:
+            raise InputError(
+                "Expected a new folder, because resume=False. Received: "
+                f"{self.out}, which holds a run. Choose another folder, or "
+                "pass resume=True to continue it."
+            )
+        saved = Plan.load(self.out / PLAN)
+        check_unchanged(self.out, saved, self._plan(saved.planned_steps))
+        if not (self.out / REPORT).exists():
+            return None
+        report = TrainReport.load(self.out / REPORT)
+        self._restore(Path(str(report.checkpoint)), None)
+        return report
+
+    def run(self) -> TrainReport:
+        """Trains from the last checkpoint, or from the start."""
+        trainer = self._trainer()
+        state = self._resumed_state(trainer)
+        batches = self.source.batches(self.settings.seed, state.step)
+        total = self._planned_steps(trainer, batches)
+        if self.settings.steps is None and keras.backend.backend() == "jax":
+            # JAX has the measured schedule compiled in as a constant.
+            trainer = self._trainer()
+            self._resumed_state(trainer)
+        self.schedule.plan(total, self.settings.warmup(total))
+        run = Run(total, state.step, state.tokens, state.seconds, self.started)
+        run.stopped = self.limit is not None and run.seconds >= self.limit
+        if not run.finished:
+            self._fit(trainer, batches, run)
+        report = self._report(run)
+        if self.out is not None:
+            report.save(self.out / REPORT)
+        return report
+
+    def _trainer(self) -> TokenTrainer:
+        s = self.settings
+        trainer = TokenTrainer(self.model, s.accumulate, s.clip_norm, s.z_loss)
+        self.schedule = WarmupCosine(s.learning_rate, 1, 0, s.min_ratio)
+        optimizer = AdamW(
+            self.schedule, s.weight_decay, s.beta_1, s.beta_2, s.epsilon
+        )
+        optimizer.build(trainer.trainable_variables)
+        trainer.compile(optimizer)
+        return trainer
+
+    def _resumed_state(self, trainer: TokenTrainer) -> checkpoint.State:
+        path = checkpoint.latest(self.folder) if self.folder else None
+        if path is None:
+            return checkpoint.State(step=0, seeds=[], files={})
+        state = self._restore(path, trainer.optimizer)
+        checkpoint.best(path.parent)  # reads all: a damaged one shows now
+        return state
+
+    def _restore(self, path: Path, optimizer: Any) -> checkpoint.State:
+        return checkpoint.restore(
+            path, self.model, optimizer, self.source.tokenizer
+        )
+
+    def _planned_steps(self, trainer: TokenTrainer, batches: Any) -> int:
+        """Decides once; a resumed run reads what was decided."""
+        if self.out is not None and (self.out / PLAN).exists():
+            return Plan.load(self.out / PLAN).planned_steps
+        steps = self.settings.steps
+        if self.limit is not None:
+            steps = plan_steps(
+                trainer,
+                batches,
+                self.limit - (time.monotonic() - self.started),
+                self.validation and self.validation.once(),
+                self.settings.validate_every,
+            )
+        steps = int(steps or 1)
+        if self.out is not None:
+            self._plan(steps).save(self.out / PLAN)
+        return steps
+
+    def _plan(self, steps: int) -> Plan:
+        return Plan(
+            settings=self.settings.to_dict(),
+            planned_steps=steps,
+            precision=self.precision,
+            rows=self.source.fingerprint,
+        )
+
+    def _fit(self, trainer: TokenTrainer, batches: Any, run: Run) -> None:
+        every = self.settings.log_every
+        windows = -(-run.total_steps // every)
+        per = self.settings.validate_every // every
+        validate_at = [*range(per, windows, per), windows]
+        with contextlib.ExitStack() as stack:
+            trainer.fit(
+                batches,
+                epochs=windows,
+                initial_epoch=run.step // every,
+                steps_per_epoch=every,
+                validation_data=self.validation and self.validation.once(),
+                validation_freq=validate_at,
+                callbacks=self._callbacks(run, validate_at, stack),
+                shuffle=False,
+                verbose=0,
+            )
+
+    def _callbacks(
+        self, run: Run, validate_at: list[int], stack: contextlib.ExitStack
+    ) -> list[keras.callbacks.Callback]:
+        s = self.settings
+        per_speed = self._flops() / self._peak()
+        calls = [
+            Measure(run, per_speed, self.limit, validate_at),
+            StopOnNan(s.learning_rate),
+        ]
+        samples = None
+        if self.sample is not None:
+            path = self.out / SAMPLES if self.out else None
+            samples = Samples(run, self.sample, s.sample_every, path)
+            calls.append(samples)
+        if self.out is not None:
+            board = TensorBoard(
+                self.out / BOARD, self._described(run), run.step, samples
+            )
+            # The line of a step comes before its checkpoint: a kill between
+            # them only means that the line is written again.
+            calls += [
+                MetricsFile(self.out / HISTORY, run.step),
+                stack.enter_context(board),
+                Checkpoints(
+                    run,
+                    self.out / CHECKPOINTS,
+                    s.checkpoint_every,
+                    s.keep,
+                    self.source.tokenizer,
+                ),
+            ]
+        line = stack.enter_context(ProgressLine(run))
+        return [*calls, line, *self.callbacks]
+
+    def _described(self, run: Run) -> dict[str, Any]:
+        config = getattr(self.model, "config", None)
+        shown = config.to_dict() if isinstance(config, Record) else None
+        return {**self._plan(run.total_steps).to_dict(), "config": shown}
+
+    def _flops(self) -> int:
+        return flops_per_token(self.model, self.source.time)
+
+    def _peak(self) -> float:
+        return measured_peak(self.precision.removeprefix("mixed_"))
+
+    def _report(self, run: Run) -> TrainReport:
+        out = self.out
+        logs = run.logs or read_history(Path(str(out)) / HISTORY)[-1]
+        speed, newest = run.tokens_per_second, None
+        if self.folder is not None:
+            newest = str(checkpoint.latest(self.folder))
+        return TrainReport(
+            steps=run.step,
+            planned_steps=run.total_steps,
+            tokens=run.tokens,
+            tokens_per_second=speed,
+            mfu=speed and speed * self._flops() / self._peak(),
+            flops_per_token=self._flops(),
+            peak_flops=self._peak(),
+            loss=logs["loss"],
+            perplexity=logs["perplexity"],
+            validation_loss=logs.get("validation_loss"),
+            validation_perplexity=logs.get("validation_perplexity"),
+            seconds=run.seconds,
+            peak_memory=peak_memory(),
+            parameters=sum(
+                int(np.prod(v.shape)) for v in self.model.trainable_variables
+            ),
+            precision=self.precision,
+            history=None if out is None else str(out / HISTORY),
+            checkpoint=newest,
+        )

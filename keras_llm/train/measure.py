@@ -1,0 +1,185 @@
+"""Where a run stands, how fast it is, and when it has to stop."""
+
+import math
+import time
+from typing import Any
+
+import keras
+
+from keras_llm.errors import InputError
+
+
+class Run:
+    """Where a run stands; shared by the callbacks of one `fit`.
+
+    Args:
+        total_steps: Planned optimizer steps.
+        step: Steps done.
+        tokens: Target tokens trained on.
+        seconds: Time spent before this process.
+
+    Example:
+
+    >>> run = Run(total_steps=10)
+    >>> run.finished
+    False
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        step: int = 0,
+        tokens: int = 0,
+        seconds: float = 0.0,
+        started: float | None = None,
+    ):
+        self.total_steps, self.step, self.tokens = total_steps, step, tokens
+        self._before = seconds
+        self._started = time.monotonic() if started is None else started
+        self.measured_tokens, self.measured_seconds = 0.0, 0.0
+        self.stopped = False
+        self.logs: dict[str, Any] = {}
+
+    @property
+    def seconds(self) -> float:
+        """Time spent so far, over all resumptions."""
+        return self._before + time.monotonic() - self._started
+
+    @property
+    def finished(self) -> bool:
+        """Whether no step is left to do."""
+        return self.stopped or self.step >= self.total_steps
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Mean speed of this process without its first step."""
+        if not self.measured_seconds:
+            return None
+        return self.measured_tokens / self.measured_seconds
+
+
+class Measure(keras.callbacks.Callback):
+    """Counts steps, tokens and speed; stops at the last step or time limit.
+
+    Adds to the logs: `step`, `tokens` (all so far), `seconds`,
+    `tokens_per_second` and `mfu` of the window (without the first step,
+    which compiles), and renames Keras' `val_...` to `validation_...`.
+
+    Args:
+        run: Where the run stands.
+        flops_per_second: FLOPs per token over the machine's peak: an MFU is
+            tokens per second times this.
+        limit: Seconds after which training stops, or None.
+        validate_at: Epochs (windows) at which `fit` validates; the last one
+            is added when time stops the run.
+
+    Example:
+
+    >>> Measure(Run(10), 1e-6).limit is None
+    True
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        flops_per_second: float,
+        limit: float | None = None,
+        validate_at: list[int] | None = None,
+    ):
+        super().__init__()
+        self.run, self.mfu_per_speed = run, flops_per_second
+        self.limit, self.validate_at = limit, validate_at
+        self._first: int | None = None
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the window's clock."""
+        self._epoch, self._clock = epoch, time.perf_counter()
+        self._end: float | None = None
+        self._steps, self._skipped = 0, 0
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Counts; Keras looks at `stop_training` after the step."""
+        run = self.run
+        if self._first is None:
+            self._first = run.step
+        elif run.step == self._first + 1:  # the first step compiled
+            self._clock, self._skipped = time.perf_counter(), 1
+        run.step += 1
+        self._steps += 1
+        late = self.limit is not None and run.seconds >= self.limit
+        if late and not run.finished:
+            run.stopped = True
+            if self.validate_at is not None:
+                self.validate_at.append(self._epoch + 1)
+        self.model.stop_training = run.finished
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Stops the clock before validation."""
+        self._stop_clock()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Completes the window's logs, which later callbacks read."""
+        self._stop_clock()
+        run, tokens = self.run, round(logs.pop("tokens"))
+        run.tokens += tokens
+        logs.pop("val_tokens", None)
+        for name in [name for name in logs if name.startswith("val_")]:
+            logs[name.replace("val_", "validation_")] = logs.pop(name)
+        seconds = (self._end or 0.0) - self._clock
+        counted = (self._steps - self._skipped) / self._steps
+        speed = self._speed(tokens * counted, seconds)
+        logs |= {
+            "step": run.step,
+            "tokens": run.tokens,
+            "seconds": run.seconds,
+            "tokens_per_second": speed,
+            "mfu": speed and speed * self.mfu_per_speed,
+        }
+        run.logs = dict(logs)
+
+    def _speed(self, tokens: float, seconds: float) -> float | None:
+        if self.run.step == (self._first or 0) + 1:
+            return None  # only the compiling step so far
+        self.run.measured_tokens += tokens
+        self.run.measured_seconds += seconds
+        return tokens / seconds
+
+    def _stop_clock(self) -> None:
+        if self._end is None:
+            sums = self.model.token_metrics.sums["tokens"]
+            keras.ops.convert_to_numpy(sums)  # waits for the device
+            self._end = time.perf_counter()
+
+
+class StopOnNan(keras.callbacks.Callback):
+    """Ends the run when the loss or the gradient is no longer a number.
+
+    Comes before the checkpoint is written, so the newest one is from before.
+
+    Args:
+        learning_rate: The peak, for the message.
+
+    Raises:
+        InputError: In `on_epoch_end`; says at which step and what to change.
+
+    Example:
+
+    >>> StopOnNan(0.1).on_epoch_end(0, {"loss": 1.0, "gradient_norm": 2.0})
+    """
+
+    def __init__(self, learning_rate: float):
+        super().__init__()
+        self.learning_rate = learning_rate
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the window's means."""
+        for name in ("loss", "gradient_norm"):
+            if not math.isfinite(logs[name]):
+                raise InputError(
+                    f"Expected a finite {name.replace('_', ' ')}. Received: "
+                    f"{logs[name]} at step {logs['step']}. The last "
+                    "checkpoint is from before. Train into another folder "
+                    f"with a learning_rate below {self.learning_rate:g}, more "
+                    "warmup_steps or a smaller clip_norm."
+                )

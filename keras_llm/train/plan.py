@@ -1,0 +1,84 @@
+"""How many steps fit into the minutes: measured, then undone."""
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_llm.errors import InputError
+
+SHARE = 0.02  # of the time to measure for
+FILL = 0.95  # of the time to plan for: checkpoints, samples, noise
+MOST = 64  # steps to measure at most
+
+
+class _StepTimes(keras.callbacks.Callback):
+    """Keeps when each step began."""
+
+    def __init__(self, seconds: float):
+        super().__init__()
+        self.seconds, self.begins = seconds, []
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        self.begins.append(time.perf_counter())
+        # The time of the first step is that of compiling.
+        if len(self.begins) > 2:
+            late = self.begins[-1] - self.begins[1] >= self.seconds
+            self.model.stop_training = late
+
+
+def plan_steps(
+    trainer: keras.Model,
+    batches: Any,
+    seconds: float,
+    validation: Any = None,
+    validate_every: int = 1,
+) -> int:
+    """Returns how many steps, with validations, take about `seconds`.
+
+    Trains a few steps for the measurement and puts every variable back, so
+    that a run starts as if nothing had happened; the compiled step is kept.
+    The time this takes is taken off.
+
+    Args:
+        trainer: A compiled `TokenTrainer` with a built optimizer.
+        batches: The endless batches of the run.
+        seconds: Time for measuring and the whole run.
+        validation: Data of a validation, or None.
+        validate_every: Steps between validations.
+
+    Returns:
+        Steps, at least 1.
+
+    Raises:
+        InputError: The time is over before the first step.
+    """
+    start = time.perf_counter()
+    times = _StepTimes(seconds * SHARE)
+    variables = [*trainer.variables, *trainer.optimizer.variables]
+    before = [np.array(ops.convert_to_numpy(v)) for v in variables]
+    trainer.fit(
+        batches,
+        steps_per_epoch=MOST,
+        callbacks=[times],
+        shuffle=False,
+        verbose=0,
+    )
+    step = float(np.median(np.diff(times.begins)[1:]))
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    if validation is not None:
+        trainer.evaluate(validation, steps=1, verbose=0)  # compiles
+        begin = time.perf_counter()
+        trainer.evaluate(validation, verbose=0)
+        step += (time.perf_counter() - begin) / validate_every
+    left = seconds - (time.perf_counter() - start)
+    if left <= 0:
+        raise InputError(
+            "Expected time for more than compiling and measuring the step. "
+            f"Received: {seconds:.0f} seconds. Allow more minutes, or train "
+            "a smaller model."
+        )
+    return max(1, int(left * FILL / step))

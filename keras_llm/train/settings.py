@@ -1,0 +1,172 @@
+"""TrainConfig and TrainReport: what a run is told, and what it tells."""
+
+import dataclasses
+
+from keras_llm.errors import InputError
+from keras_llm.records import Record
+
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig(Record):
+    """Settings of a training run; saved in its folder.
+
+    Args:
+        steps: Optimizer steps. Give either steps or minutes.
+        minutes: Time for everything from the start of `fit`. The number of
+            steps is planned from the measured time of a step, so that the
+            learning rate ends its cosine when the time ends; training stops
+            at the limit whatever happens.
+        batch_size: Rows in a step. Default: 16.
+        learning_rate: Peak of the schedule. Default: 1e-3.
+        warmup_steps: Steps up to the peak; None means 5 % of all.
+        min_ratio: Last learning rate as a share of the peak. Default: 0.1.
+        weight_decay: Decay of kernels (see `decay_groups`). Default: 0.1.
+        beta_1, beta_2, epsilon: AdamW. Defaults: 0.9, 0.95, 1e-8.
+        clip_norm: Limit of the global gradient norm, None for none.
+            Default: 1.
+        accumulate: Micro-batches in a step; must divide batch_size.
+        z_loss: Weight of the z-loss. Default: 0.
+        precision: "float32", "mixed_bfloat16", or "auto": whatever the model
+            was built with. A model has its precision from
+            `build_decoder(config, dtype=choose_precision())`.
+        log_every: Steps between lines of `metrics.jsonl`; a line's loss is
+            the mean since the previous one. Default: 10.
+        validate_every, checkpoint_every, sample_every: Steps between
+            validations, checkpoints and samples; multiples of log_every.
+            All three also happen at the end. Default: 200.
+        keep: Newest checkpoints to keep, beside the best. Default: 2.
+        seed: Order of the rows. Default: 0.
+
+    Raises:
+        InputError: A value is out of range or does not fit another.
+
+    Example:
+
+    >>> TrainConfig(steps=100, batch_size=8).learning_rate
+    0.001
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup_steps: int | None = None
+    min_ratio: float = 0.1
+    weight_decay: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.95
+    epsilon: float = 1e-8
+    clip_norm: float | None = 1.0
+    accumulate: int = 1
+    z_loss: float = 0.0
+    precision: str = "auto"
+    log_every: int = 10
+    validate_every: int = 200
+    checkpoint_every: int = 200
+    sample_every: int = 200
+    keep: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._one_of("precision", PRECISIONS)
+        self._positive(
+            *("steps", "minutes", "batch_size", "learning_rate"),
+            *("epsilon", "clip_norm", "accumulate", "log_every"),
+            *("validate_every", "checkpoint_every", "sample_every", "keep"),
+        )
+        if (self.steps is None) == (self.minutes is None):
+            raise InputError(
+                "Expected either steps or minutes: how long to train. "
+                f"Received: steps={self.steps}, minutes={self.minutes}."
+            )
+        self._within("min_ratio", 0, 1)
+        self._within("beta_1", 0, 1)
+        self._within("beta_2", 0, 1)
+        self._within("weight_decay", 0, float("inf"))
+        self._within("z_loss", 0, float("inf"))
+        self._within("warmup_steps", 0, self.steps or float("inf"))
+        if self.batch_size % self.accumulate:
+            raise InputError(
+                "Expected accumulate to divide batch_size. Received: "
+                f"accumulate={self.accumulate}, batch_size={self.batch_size}."
+            )
+        for name in ("validate_every", "checkpoint_every", "sample_every"):
+            self._check_interval(name)
+
+    def warmup(self, total_steps: int) -> int:
+        """Returns the warm-up steps of a run of `total_steps`.
+
+        Example:
+
+        >>> TrainConfig(steps=100).warmup(100)
+        5
+        """
+        if self.warmup_steps is None:
+            return -(-total_steps // 20)
+        return min(self.warmup_steps, total_steps)
+
+    def _within(self, name: str, low: float, high: float) -> None:
+        value = getattr(self, name)
+        if value is not None and not low <= value <= high:
+            raise InputError(
+                f"Expected {low} <= {name} <= {high}. Received: {value!r}."
+            )
+
+    def _check_interval(self, name: str) -> None:
+        value, every = getattr(self, name), self.log_every
+        if value % every:
+            near = -(-value // every) * every
+            raise InputError(
+                f"Expected {name} to be a multiple of log_every={every}. "
+                f"Received: {name}={value}. Use {near}, or another log_every."
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainReport(Record):
+    """What a run came to.
+
+    Args:
+        steps: Optimizer steps done; `planned_steps` were planned.
+        tokens: Target tokens trained on, without padding.
+        tokens_per_second: Of this process, after the first (compiling) step,
+            without validation, checkpoints and samples.
+        mfu: Model FLOPs utilization: `flops_per_token * tokens_per_second /
+            peak_flops`.
+        flops_per_token: See `train.flops_per_token`.
+        peak_flops: FLOP/s of a large matrix product in the compute dtype,
+            measured on this machine, not taken from a data sheet.
+        loss, perplexity: Mean since the last but one line of the history.
+        validation_loss, validation_perplexity: At the last step, or None.
+        seconds: Time since the start, over all resumptions.
+        peak_memory: Most bytes the process had in memory.
+        parameters: Trainable parameters of the model.
+        precision: "float32" or "mixed_bfloat16".
+        history: Path of `metrics.jsonl`, or None without a folder.
+        checkpoint: Path of the last checkpoint, or None without a folder.
+
+    Example:
+
+    >>> "mfu" in TrainReport.__dataclass_fields__
+    True
+    """
+
+    steps: int
+    planned_steps: int
+    tokens: int
+    tokens_per_second: float | None
+    mfu: float | None
+    flops_per_token: int
+    peak_flops: float
+    loss: float
+    perplexity: float
+    validation_loss: float | None
+    validation_perplexity: float | None
+    seconds: float
+    peak_memory: int
+    parameters: int
+    precision: str
+    history: str | None
+    checkpoint: str | None

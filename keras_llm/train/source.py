@@ -1,0 +1,172 @@
+"""Where batches come from: packed rows, or a `tf.data.Dataset` of one's own."""
+
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_llm.data import Rows, row_dataset
+from keras_llm.errors import InputError
+
+
+class Source(NamedTuple):
+    """Rows or a dataset with the shape of its batches.
+
+    Args:
+        data: `keras_llm.data.Rows` or a `tf.data.Dataset`.
+        batch_size: Rows in a batch.
+        time: Tokens in a row.
+        fingerprint: Hash of the rows' content, or None for a dataset.
+        tokenizer: Fingerprint of the rows' tokenizer, or None.
+
+    Example:
+
+    >>> Source(None, 8, 256, None, None).batch_size
+    8
+    """
+
+    data: Any
+    batch_size: int
+    time: int
+    fingerprint: str | None
+    tokenizer: str | None
+
+    def batches(self, seed: int, start_step: int) -> Any:
+        """Returns endless batches, from the one that step `start_step` sees.
+
+        A dataset of one's own is repeated, and must give the same order each
+        time for a resumed run to see the same rows.
+        """
+        if isinstance(self.data, Rows):
+            return row_dataset(
+                self.data, self.batch_size, seed=seed, start_step=start_step
+            )
+        return self.data.repeat().skip(start_step)
+
+    def once(self) -> Any:
+        """Returns every row once, in order, for validation."""
+        if isinstance(self.data, Rows):
+            return row_dataset(
+                self.data, self.batch_size, epochs=1, shuffle=False
+            )
+        return self.data
+
+
+def open_source(
+    data: Any, model: keras.Model, batch_size: int, tokenizer: Any = None
+) -> Source:
+    """Checks that data and model fit each other.
+
+    Args:
+        data: `Rows`, or a dataset of `(inputs, targets, weights)` batches.
+        model: The decoder.
+        batch_size: Rows in a batch; a dataset must have this size.
+        tokenizer: If given, the rows must have been made with it.
+
+    Raises:
+        InputError: The data are empty, have fewer rows than a batch, longer
+            rows or more ids than the model, or another tokenizer.
+
+    Example:
+
+    >>> open_source([1, 2], keras.Sequential(), 2)
+    Traceback (most recent call last):
+        ...
+    keras_llm.errors.InputError: Expected packed rows (data.open_rows) or a \
+tf.data.Dataset of (inputs, targets, weights). Received: list.
+    """
+    if isinstance(data, Rows):
+        source = _from_rows(data, batch_size, tokenizer)
+        _check_vocabulary(data, model)
+    elif hasattr(data, "element_spec"):
+        source = _from_dataset(data, batch_size)
+    else:
+        raise InputError(
+            "Expected packed rows (data.open_rows) or a tf.data.Dataset of "
+            f"(inputs, targets, weights). Received: {type(data).__name__}."
+        )
+    _check_context(source, model)
+    return source
+
+
+def open_validation(
+    data: Any, model: keras.Model, batch_size: int, tokenizer: Any = None
+) -> Source:
+    """As `open_source`, for data of any size that are scored once.
+
+    Raises:
+        InputError: As `open_source`.
+
+    Example: see `open_source`.
+    """
+    if isinstance(data, Rows):
+        batch_size = min(batch_size, max(len(data), 1))
+    elif hasattr(data, "element_spec"):
+        data = data.unbatch().batch(batch_size, drop_remainder=False)
+    return open_source(data, model, batch_size, tokenizer)
+
+
+def _from_rows(rows: Rows, batch_size: int, tokenizer: Any) -> Source:
+    if len(rows) < batch_size:
+        raise InputError(
+            f"Expected at least batch_size={batch_size} rows. Received: "
+            f"{len(rows)} in {rows.folder} ({rows.split}). Lower batch_size, "
+            "pack shorter rows, or add text."
+        )
+    if tokenizer is not None:
+        rows.require(tokenizer)
+    return Source(
+        rows,
+        batch_size,
+        rows.context_length,
+        rows.fingerprint,
+        rows.manifest.tokenizer,
+    )
+
+
+def _from_dataset(dataset: Any, batch_size: int) -> Source:
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) not in (2, 3):
+        raise InputError(
+            "Expected a dataset of (inputs, targets, weights) batches. "
+            f"Received: elements {spec}."
+        )
+    if int(dataset.cardinality()) == 0:
+        raise InputError(
+            "Expected a dataset with at least one batch. Received: an empty "
+            "one. Lower its batch size or add text."
+        )
+    shape = spec[1].shape
+    if shape.rank != 2 or None in shape:
+        raise InputError(
+            "Expected targets of known shape (batch, time). Received: "
+            f"{shape}. Batch with drop_remainder=True."
+        )
+    if shape[0] != batch_size:
+        raise InputError(
+            f"Expected batches of batch_size={batch_size} rows. Received: a "
+            f"dataset of batches of {shape[0]}. Pass batch_size={shape[0]}."
+        )
+    return Source(dataset, shape[0], shape[1], None, None)
+
+
+def _check_vocabulary(rows: Rows, model: keras.Model) -> None:
+    config: Any = getattr(model, "config", None)
+    size = getattr(config, "vocabulary_size", None)
+    if size is not None and rows.manifest.vocabulary_size > size:
+        raise InputError(
+            f"Expected rows with ids below the model's vocabulary_size={size}."
+            f" Received: {rows.folder} with vocabulary_size="
+            f"{rows.manifest.vocabulary_size}. Build the model with that "
+            "vocabulary, or pack with the model's tokenizer."
+        )
+
+
+def _check_context(source: Source, model: keras.Model) -> None:
+    config: Any = getattr(model, "config", None)
+    length = getattr(config, "context_length", None)
+    if length is not None and source.time > length:
+        raise InputError(
+            f"Expected rows of at most the model's context_length={length} "
+            f"tokens. Received: rows of {source.time}. Pack with "
+            f"context_length={length}, or build a model with a longer one."
+        )

@@ -1,0 +1,220 @@
+"""TokenTrainer: a decoder with a training step of its own, for `model.fit`.
+
+What stock Keras gets wrong for language models and this step does not:
+
+- The loss is the mean over weighted tokens of the whole batch, also when the
+  batch is cut into micro-batches (Keras averages per sample or per part).
+- Micro-batches run inside one step, so learning-rate schedules count
+  optimizer steps (Keras' `gradient_accumulation_steps` counts micro-steps).
+- The gradient norm is clipped once, over everything, and kept as a metric.
+"""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_llm.errors import InputError
+from keras_llm.train.losses import TokenLoss, compiled_token_loss
+
+if keras.backend.backend() == "jax":
+    from keras_llm.train.step_jax import BackendStep
+else:
+    from keras_llm.train.step_tensorflow import BackendStep
+
+
+class TokenMetrics(keras.metrics.Metric):
+    """Loss, perplexity and accuracy as means over weighted tokens.
+
+    `result()` is a dictionary: `loss` in nats per token, `perplexity =
+    exp(loss)`, `accuracy` between 0 and 1, `tokens` counted.
+
+    Example:
+
+    >>> metric = TokenMetrics()
+    >>> metric.update_state(TokenLoss(6.0, 6.0, 3.0, 1.0))
+    >>> float(metric.result()["loss"])
+    2.0
+    """
+
+    def __init__(self, name: str = "tokens"):
+        super().__init__(name=name, dtype="float32")
+        self.sums = {
+            part: self.add_variable(shape=(), initializer="zeros", name=part)
+            for part in ("cross_entropy", "tokens", "correct")
+        }
+
+    def update_state(self, loss: TokenLoss) -> None:
+        """Adds the sums of a batch."""
+        for part, variable in self.sums.items():
+            variable.assign_add(ops.cast(getattr(loss, part), "float32"))
+
+    def result(self) -> dict[str, Any]:
+        """Returns the means since the last reset."""
+        tokens = ops.maximum(self.sums["tokens"], 1.0)
+        loss = self.sums["cross_entropy"] / tokens
+        return {
+            "loss": loss,
+            "perplexity": ops.exp(loss),
+            "accuracy": self.sums["correct"] / tokens,
+            "tokens": self.sums["tokens"] * 1.0,
+        }
+
+
+class TokenTrainer(BackendStep, keras.Model):
+    """Trains a decoder on the next token through stock `compile` and `fit`.
+
+    Data are `(inputs, targets, weights)`: a dictionary of int32 `(batch,
+    time)` arrays (tokens, positions, segments), int32 targets and float32
+    weights of the same shape; without weights every target counts 1.
+
+    Args:
+        decoder: Keras model from that dictionary to logits `(batch, time,
+            vocabulary)`. Its variables are trained in place.
+        accumulate: Micro-batches in a step; equal to the big batch, with the
+            activations of only one micro-batch in memory. Default: 1.
+        clip_norm: Upper limit of the global gradient norm; None for none.
+        z_loss: See `token_loss`. Default: 0.
+
+    Raises:
+        InputError: A value is out of range, or the decoder is not built.
+
+    Example:
+
+    >>> import numpy as np
+    >>> decoder = keras.Sequential(
+    ...     [keras.Input((None,)), keras.layers.Embedding(8, 8)])
+    >>> trainer = TokenTrainer(decoder, accumulate=2, clip_norm=1.0)
+    >>> trainer.compile(optimizer="adam")
+    >>> tokens = np.arange(8).reshape(2, 4)
+    >>> logs = trainer.fit(tokens, (tokens + 1) % 8, verbose=0).history
+    >>> sorted(logs)[:4]
+    ['accuracy', 'gradient_norm', 'learning_rate', 'loss']
+    """
+
+    def __init__(
+        self,
+        decoder: keras.Model,
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        z_loss: float = 0.0,
+        name: str = "token_trainer",
+    ):
+        super().__init__(name=name)
+        if not isinstance(accumulate, int) or accumulate < 1:
+            raise InputError(
+                "Expected accumulate to be an integer of at least 1: "
+                f"micro-batches in a step. Received: {accumulate!r}."
+            )
+        if clip_norm is not None and not clip_norm > 0:
+            raise InputError(
+                "Expected clip_norm above zero, or None for no clipping. "
+                f"Received: {clip_norm!r}."
+            )
+        if not decoder.built:
+            raise InputError(
+                "Expected a decoder that has its variables. Received: one "
+                f"that is not built ({decoder.name}). Call it on a batch "
+                "first, or use build_decoder."
+            )
+        self.decoder = decoder
+        self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.z_loss = z_loss
+        self.token_metrics = TokenMetrics()
+        self.norm_metric = keras.metrics.Mean("gradient_norm")
+        self._token_loss = compiled_token_loss()
+
+    def compile(self, optimizer: Any, jit_compile: Any = None, **kwargs: Any):
+        """As `keras.Model.compile`, without a loss: it is built in.
+
+        Args:
+            optimizer: A Keras optimizer or its name.
+            jit_compile: Whether XLA compiles the whole step. Default: False
+                on TensorFlow (bfloat16 is slower with it on a CPU; the loss
+                is compiled alone), True on JAX.
+
+        Raises:
+            InputError: A loss or metrics are passed, or a distribution is
+                active.
+        """
+        given = [k for k in ("loss", "metrics") if kwargs.get(k) is not None]
+        if given:
+            raise InputError(
+                f"Expected no {' or '.join(given)}: TokenTrainer has token "
+                "cross-entropy, perplexity and accuracy built in. Pass the "
+                "optimizer only."
+            )
+        refuse_distribution()
+        if jit_compile is None:
+            jit_compile = keras.backend.backend() == "jax"
+        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the decoder's logits."""
+        return self.decoder(inputs, training=training)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What `fit` resets at the start of an epoch."""
+        return [self.token_metrics, self.norm_metric]
+
+    def unpack(self, data: Any) -> tuple[Any, Any, Any]:
+        """Returns inputs, targets and weights; weights default to ones."""
+        inputs, targets, weights = keras.utils.unpack_x_y_sample_weight(data)
+        if weights is None:
+            weights = ops.ones_like(targets, dtype="float32")
+        return inputs, targets, ops.cast(weights, "float32")
+
+    def token_loss(self, logits: Any, targets: Any, weights: Any) -> TokenLoss:
+        """Returns the loss sums of logits `(batch, time, vocabulary)`."""
+        return self._token_loss(logits, targets, weights, self.z_loss)
+
+    def clip(self, gradients: list[Any]) -> tuple[list[Any], Any]:
+        """Returns the gradients within the limit and the norm they had."""
+        squares = [ops.sum(ops.square(g)) for g in gradients]
+        norm = ops.sqrt(sum(squares))
+        if self.clip_norm is None:
+            return gradients, norm
+        scale = self.clip_norm / ops.maximum(norm, self.clip_norm)
+        return [g * ops.cast(scale, g.dtype) for g in gradients], norm
+
+    def record(self, loss: TokenLoss, norm: Any = None) -> dict[str, Any]:
+        """Adds a batch to the metrics and returns the means so far."""
+        self.token_metrics.update_state(loss)
+        logs = self.token_metrics.result()
+        if norm is not None:
+            self.norm_metric.update_state(norm)
+            logs["gradient_norm"] = self.norm_metric.result()
+        return logs
+
+
+def refuse_distribution() -> None:
+    """Raises where training on several devices would go wrong in silence.
+
+    Raises:
+        InputError: `keras.distribution` is set, which TensorFlow ignores, or
+            a `tf.distribute` strategy with several replicas is active.
+
+    Example:
+
+    >>> refuse_distribution()
+    """
+    if keras.distribution.distribution() is not None:
+        raise InputError(
+            "Expected no keras.distribution: this version trains on one "
+            "device, and on the TensorFlow backend Keras ignores it without "
+            f"a word. Received: {keras.distribution.distribution()}. Call "
+            "keras.distribution.set_distribution(None)."
+        )
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    strategy = tf.distribute.get_strategy()
+    if strategy.num_replicas_in_sync > 1:
+        raise InputError(
+            "Expected one device: this version trains on one, and stock "
+            "Keras clips and averages wrongly per replica. Received: "
+            f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} "
+            "replicas. Build and train outside of its scope."
+        )

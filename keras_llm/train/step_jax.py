@@ -1,0 +1,101 @@
+"""The training step in JAX: pure functions of the state, one scan."""
+
+from typing import Any
+
+import jax
+import keras
+from jax import numpy as jnp
+
+from keras_llm.train.losses import TokenLoss
+
+
+class BackendStep:
+    """`train_step` and `test_step` of `TokenTrainer` on JAX."""
+
+    def train_step(self: Any, state: tuple, data: Any) -> tuple[dict, tuple]:
+        """One optimizer step; returns the metrics so far and the new state."""
+        trainable, fixed, optimizer, metrics = state
+        batch = self.unpack(data)
+        tokens = jnp.maximum(jnp.sum(batch[2]), 1.0)
+        gradients, loss, fixed = self._accumulated(
+            trainable, fixed, batch, tokens
+        )
+        gradients, norm = self.clip(gradients)
+        mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            rate = jnp.asarray(self.optimizer.learning_rate)
+        trainable, optimizer = self.optimizer.stateless_apply(
+            optimizer, gradients, trainable
+        )
+        logs, metrics = self._recorded(metrics, loss, norm)
+        logs["learning_rate"] = rate
+        return logs, (trainable, fixed, optimizer, metrics)
+
+    def test_step(self: Any, state: tuple, data: Any) -> tuple[dict, tuple]:
+        """Scores a batch; returns the means so far and the new state."""
+        trainable, fixed, metrics = state
+        inputs, targets, weights = self.unpack(data)
+        logits, fixed = self.stateless_call(
+            trainable, fixed, inputs, training=False
+        )
+        loss = self.token_loss(logits, targets, weights)
+        logs, metrics = self._recorded(metrics, loss)
+        return logs, (trainable, fixed, metrics)
+
+    def _recorded(
+        self: Any, metrics: list, loss: TokenLoss, norm: Any = None
+    ) -> tuple[dict, list]:
+        variables = self.metrics_variables
+        mapping = list(zip(variables, metrics, strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            logs = self.record(loss, norm)
+        return logs, [scope.get_current_value(v) for v in variables]
+
+    def _objective(
+        self: Any, trainable: list, fixed: list, batch: tuple, tokens: Any
+    ) -> tuple[Any, tuple]:
+        """A micro-batch's share of the mean loss, its sums and new state."""
+        inputs, targets, weights = batch
+        logits, fixed, losses = self.stateless_call(
+            trainable, fixed, inputs, training=True, return_losses=True
+        )
+        loss = self.token_loss(logits, targets, weights)
+        objective = loss.objective / tokens
+        if losses:  # of layers, per batch: weigh by its share
+            objective += sum(losses) * loss.tokens / tokens
+        return objective, (loss, fixed)
+
+    def _accumulated(
+        self: Any, trainable: list, fixed: list, batch: tuple, tokens: Any
+    ) -> tuple[list, TokenLoss, list]:
+        gradient = jax.grad(self._objective, has_aux=True)
+        if self.accumulate == 1:
+            sums, (loss, fixed) = gradient(trainable, fixed, batch, tokens)
+            return sums, loss, fixed
+
+        def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
+            sums, loss, fixed = carry
+            more, (extra, fixed) = gradient(trainable, fixed, part, tokens)
+            return jax.tree.map(jnp.add, (sums, loss), (more, extra)) + (
+                fixed,
+            ), None
+
+        zero = jnp.zeros(())
+        start = (
+            jax.tree.map(jnp.zeros_like, trainable),
+            TokenLoss(zero, zero, zero, zero),
+            fixed,
+        )
+        return jax.lax.scan(add, start, self._parts(batch))[0]
+
+    def _parts(self: Any, batch: tuple) -> tuple:
+        """The batch as `(accumulate, size, ...)`; short parts weigh zero."""
+        rows = batch[1].shape[0]
+        missing = -rows % self.accumulate
+
+        def split(x: Any) -> Any:
+            padding = [(0, missing)] + [(0, 0)] * (x.ndim - 1)
+            parts = (self.accumulate, -1, *x.shape[1:])
+            return jnp.pad(jnp.asarray(x), padding).reshape(parts)
+
+        return jax.tree.map(split, batch)
