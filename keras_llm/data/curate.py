@@ -53,6 +53,14 @@ class CurateReport:
         settings: Fraction and seed of the hold-out, and `forced`: True if the
             corpus was so small that the document nearest to the line
             had to be moved.
+
+    Example:
+
+    >>> report = CurateReport(
+    ...     Path("corpus"), [], Split(9, 4_000, "5d80..."), None, {}
+    ... )
+    >>> report.to_dict()["train"]["documents"]
+    9
     """
 
     folder: Path
@@ -154,6 +162,15 @@ def read_corpus(folder: str | os.PathLike, split: str = "train") -> Reader:
 
     Raises:
         InputError: It is no corpus folder, or has no such side.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> documents = [Document("Text. " * 50, "a"), Document("More. " * 50, "b")]
+    >>> report = curate(documents, folder)
+    >>> len(list(read_corpus(folder, "heldout")))
+    1
     """
     path = Path(folder) / f"{split}.jsonl"
     if not path.is_file():

@@ -49,18 +49,25 @@ def row_dataset(
     Returns:
         A `tf.data.Dataset` of `(inputs, targets, weights)` as described in
         `training_arrays`, with static shapes (batch_size, context_length).
+        Pass `shuffle=False` to `model.fit`: Keras cannot know that it is
+        shuffled and warns otherwise.
 
     Raises:
         InputError: A number is out of range.
 
     Example:
 
-    ```python
-    rows = open_rows("runs/rows")
-    dataset = row_dataset(rows, batch_size=8, seed=1, start_step=100)
-    # shuffle=False: the rows are shuffled; Keras warns otherwise.
-    model.fit(dataset, steps_per_epoch=50, shuffle=False)
-    ```
+    >>> import tempfile
+    >>> from keras_llm.data import Document, open_rows, pack_corpus
+    >>> from keras_llm.tokenizers import HostTokenizer
+    >>> documents = [Document("a rose is a rose", "stein.txt")]
+    >>> tokenizer = HostTokenizer.train([documents[0].text], 261)
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = pack_corpus(documents, tokenizer, folder, context_length=8)
+    >>> dataset = row_dataset(open_rows(folder), batch_size=2, start_step=100)
+    >>> inputs, targets, weights = next(iter(dataset))
+    >>> inputs["positions"].shape
+    TensorShape([2, 8])
     """
     import tensorflow as tf
 
@@ -119,10 +126,9 @@ def row_indices(
 
     Example:
 
-    ```python
-    row_indices(0, batch_size=2, num_rows=4, shuffle=False)  # [0, 1]
-    row_indices(2, batch_size=2, num_rows=4, shuffle=False)  # [0, 1] again
-    ```
+    >>> epoch = [row_indices(step, 2, num_rows=4, seed=1) for step in (0, 1)]
+    >>> sorted(np.concatenate(epoch).tolist())
+    [0, 1, 2, 3]
     """
     import tensorflow as tf
 

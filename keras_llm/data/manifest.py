@@ -71,6 +71,11 @@ class Manifest:
         eos_id: Token after each document, or None.
         recipe: Settings of packing and hashes of the corpus files.
         splits: Name -> `RowSplit`.
+
+    Example:
+
+    >>> Manifest(257, 300, "<u2", "|u1", "ab12", 0, 0, {}).context_length
+    256
     """
 
     row_length: int

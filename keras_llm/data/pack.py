@@ -20,6 +20,12 @@ class Row(NamedTuple):
         tokens: int32, (row_length,); 0 where nothing is.
         segments: int32, (row_length,); 1 for the first document of the row,
             2 for the next, 0 where nothing is.
+
+    Example:
+
+    >>> tokens, segments = next(pack([[5, 6], [7, 8]], row_length=5))
+    >>> segments.tolist()
+    [1, 1, 2, 2, 0]
     """
 
     tokens: np.ndarray
@@ -37,6 +43,13 @@ class PackCounts:
         targets: Tokens that will be predicted, each exactly once per epoch.
         rows: Rows made.
         row_length: Tokens per row.
+
+    Example:
+
+    >>> counts = PackCounts()
+    >>> rows = list(pack([[5, 6, 7], [8, 9]], row_length=5, counts=counts))
+    >>> counts.rows, counts.targets, counts.padding_share
+    (1, 3, 0.25)
     """
 
     documents: int = 0

@@ -25,6 +25,20 @@ class Rows:
         split: "train" or "heldout".
         manifest: The `Manifest` of the folder.
         info: The `RowSplit` of this split: documents, tokens, text_bytes ...
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm.data import Document, pack_corpus
+    >>> from keras_llm.tokenizers import HostTokenizer
+    >>> documents = [Document("a rose is a rose", "stein.txt")]
+    >>> tokenizer = HostTokenizer.train([documents[0].text], 261)
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = pack_corpus(documents, tokenizer, folder, context_length=8)
+    >>> rows = open_rows(folder)
+    >>> rows.require(tokenizer)
+    >>> rows[[0, 1]]["tokens"].shape
+    (2, 9)
     """
 
     def __init__(self, folder: Path, split: str, manifest: Manifest):
@@ -149,6 +163,18 @@ def open_rows(folder: str | os.PathLike, split: str = "train") -> Rows:
     Raises:
         InputError: The folder, the split or a file is missing, a file is
             cut, or the manifest is of another version or has unknown keys.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm.data import Document, pack_corpus
+    >>> from keras_llm.tokenizers import HostTokenizer
+    >>> documents = [Document("a rose is a rose", "stein.txt")]
+    >>> tokenizer = HostTokenizer.train([documents[0].text], 261)
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = pack_corpus(documents, tokenizer, folder, context_length=8)
+    >>> len(open_rows(folder))
+    3
     """
     folder = Path(folder)
     manifest = Manifest.load(folder)

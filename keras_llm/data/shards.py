@@ -1,7 +1,6 @@
 """Token shards: a corpus through a tokenizer and packing into binary files."""
 
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_llm.data.counts import utf8_size
-from keras_llm.data.curate import HELDOUT, REPORT, TRAIN, read_corpus
+from keras_llm.data.curate import HELDOUT, TRAIN, read_corpus
 from keras_llm.data.document import Document
 from keras_llm.data.folders import new_folder
 from keras_llm.data.manifest import FORMAT, MANIFEST, Manifest, RowSplit, Shard
@@ -53,6 +52,17 @@ def pack_corpus(
         InputError: No corpus folder, no token in a split, a token id out of
             the vocabulary, or `out_folder` holds other files.
         OSError: The disk is full; earlier rows are still there.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm.tokenizers import HostTokenizer
+    >>> documents = [Document("a rose is a rose", "stein.txt")]
+    >>> tokenizer = HostTokenizer.train([documents[0].text], 261)
+    >>> folder = tempfile.mkdtemp()
+    >>> manifest = pack_corpus(documents, tokenizer, folder, context_length=8)
+    >>> manifest.splits["train"].documents
+    1
     """
     if context_length < 1 or shard_rows < 1:
         raise InputError(
@@ -135,7 +145,7 @@ def _sources(
     corpus: str | os.PathLike | Iterable[Document],
 ) -> tuple[Mapping[str, Iterable[Document]], dict[str, str], dict[str, int]]:
     """Returns per split its documents, the hash of its file, and how many
-    documents the report of `curate` promises.
+    documents there are.
     """
     if not isinstance(corpus, str | os.PathLike):
         return {"train": corpus}, {}, {}
@@ -146,11 +156,14 @@ def _sources(
     sources = {name: read_corpus(folder, name) for name in names}
     files = {"train": TRAIN, "heldout": HELDOUT}
     hashes = {name: sha256_of(folder / files[name]) for name in names}
-    report = folder / REPORT
-    if not report.is_file():
-        return sources, hashes, {}
-    content = json.loads(report.read_text(encoding="utf-8"))
-    return sources, hashes, {n: content[n]["documents"] for n in names}
+    totals = {name: _lines(folder / files[name]) for name in names}
+    return sources, hashes, totals
+
+
+def _lines(path: Path) -> int:
+    """Counts the documents of a JSON Lines file, for the progress bar."""
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)
 
 
 def _pack_split(
