@@ -22,7 +22,7 @@ def standard_library() -> Reader:
 
     First the help topics of `pydoc_data` (the language reference), then the
     source files of the standard library, sorted by name; without installed
-    packages, tests, IDLE and lib2to3. About 11 MB in 680 documents.
+    packages, tests, IDLE and lib2to3. About 10 MB in some 650 documents.
     Names do not depend on where Python is installed; the same Python version
     gives the same corpus.
 
