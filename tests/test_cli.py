@@ -65,7 +65,7 @@ def test_every_example_is_understood(line):
     [
         (InputError("Expected [a]. Received: b. Do c."), "Expected [a]. Rec"),
         (FileNotFoundError(2, "No such file or directory", "x"), "tory: x"),
-        (OSError(errno.ENOSPC, "No space left on device"), "No space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), "device. What was"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_code_2(error, said):

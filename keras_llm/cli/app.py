@@ -9,6 +9,7 @@ A user's mistake is one sentence on standard error and exit code 2; a defect
 of the library keeps its traceback.
 """
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -30,6 +31,8 @@ ORDER = ("quickstart", *VERBS, "generate", "info")
 INTERRUPTED = (
     "Stopped. What was finished is kept: run the same command again to go on."
 )
+FULL = "What was finished is kept: make room, then run the same command again."
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def sentence(error: Exception) -> str:
@@ -37,15 +40,14 @@ def sentence(error: Exception) -> str:
 
     Example:
 
-    >>> sentence(OSError(28, "No space left on device", "run/model.bin"))
-    'No space left on device: run/model.bin'
+    >>> sentence(PermissionError(13, "Permission denied", "/run"))
+    'Permission denied: /run'
     """
-    if isinstance(error, OSError) and error.strerror:
-        names = (error.filename, error.filename2)
-        return ": ".join(
-            [error.strerror, *(str(name) for name in names if name)]
-        )
-    return str(error) or type(error).__name__
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error) or type(error).__name__
+    names = [str(name) for name in (error.filename, error.filename2) if name]
+    words = ": ".join([error.strerror, *names])
+    return f"{words}. {FULL}" if error.errno in NO_ROOM else words
 
 
 class Verbs(TyperGroup):
