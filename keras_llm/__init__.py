@@ -11,12 +11,16 @@ from typing import Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "BytePairTokenizer": "keras_llm.tokenizers",
+    "CausalLM": "keras_llm.causal_lm",
     "DecoderConfig": "keras_llm.config",
     "Experts": "keras_llm.config",
+    "GenerationSettings": "keras_llm.sampling",
     "InputError": "keras_llm.errors",
     "Rope": "keras_llm.config",
     "build_decoder": "keras_llm.model",
     "decoder_step": "keras_llm.step",
+    "float32_copy": "keras_llm.causal_lm",
 }
 
 _MODULES = (

@@ -1,1 +1,17 @@
-"""(to be filled)"""
+"""Evaluation: is the model good on text it has never seen."""
+
+from keras_llm.evaluate.bits import (
+    BitsReport,
+    bits_per_byte,
+    rolling_windows,
+    unigram_bits,
+    xz_bits,
+)
+
+__all__ = [
+    "BitsReport",
+    "bits_per_byte",
+    "rolling_windows",
+    "unigram_bits",
+    "xz_bits",
+]

@@ -1,0 +1,324 @@
+"""CausalLM: a decoder, its tokenizer and how it generates, in one object."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from keras_llm.config import DecoderConfig
+from keras_llm.errors import InputError
+from keras_llm.files import atomic_path, sha256_of
+from keras_llm.generate import TokenGenerator
+from keras_llm.model import Decoder, build_decoder
+from keras_llm.sampling import GenerationSettings
+from keras_llm.score import scorer
+from keras_llm.stopping import StopStream, cut
+from keras_llm.tokenizers import BytePairTokenizer
+
+FORMAT_VERSION = 1
+END_OF_TURN = "<|end|>"
+STREAM_TOKENS = 4  # decoded between two looks at the text
+CONFIG, WEIGHTS, GENERATION, MANIFEST = (
+    "decoder.json",
+    "model.weights.h5",
+    "generation.json",
+    "keras_llm.json",
+)
+
+
+class CausalLM:
+    """A language model to talk to: text in, text out.
+
+    Args:
+        model: A decoder from `build_decoder`.
+        tokenizer: The tokenizer it was trained with.
+        settings: Defaults of `generate` and `stream`. Default: greedy.
+
+    Attributes:
+        config: The decoder's config.
+        end_ids: Ids that end a text: the tokenizer's eos and end of turn.
+
+    Raises:
+        InputError: The tokenizer has ids that the model does not know.
+
+    Example:
+
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> lm = CausalLM(build_decoder(DecoderConfig(
+    ...     vocabulary_size=264, context_length=16, num_layers=1,
+    ...     hidden_dim=8, num_heads=2)), tokenizer)
+    >>> isinstance(lm.generate("a rose", max_new_tokens=3), str)
+    True
+    """
+
+    def __init__(
+        self,
+        model: Decoder,
+        tokenizer: Any,
+        settings: GenerationSettings | None = None,
+    ):
+        if tokenizer.vocabulary_size > model.config.vocabulary_size:
+            raise InputError(
+                "Expected a tokenizer of at most "
+                f"{model.config.vocabulary_size} tokens, the model's "
+                f"vocabulary. Received: {tokenizer.vocabulary_size} tokens. "
+                "Use the tokenizer that the model was trained with."
+            )
+        self.model, self.tokenizer = model, tokenizer
+        self.settings = settings or GenerationSettings()
+        self.config: DecoderConfig = model.config
+        ends = [
+            tokenizer.eos_id,
+            tokenizer.special_tokens.get(END_OF_TURN),
+        ]
+        self.end_ids = tuple(dict.fromkeys(i for i in ends if i is not None))
+        self._generator: TokenGenerator | None = None
+        self._scorer: Any = None
+
+    @property
+    def start_id(self) -> int | None:
+        """The id put before every prompt, or None.
+
+        A tokenizer without a bos starts only empty prompts, with its eos.
+        """
+        return self.tokenizer.bos_id
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Returns a prompt's ids, the start id first if there is one.
+
+        Special tokens spelled in the prompt are text like any other: a user
+        cannot smuggle them in.
+
+        Raises:
+            InputError: The prompt is no string, or empty without any token
+                that could start a text.
+        """
+        if not isinstance(prompt, str):
+            raise InputError(
+                "Expected a prompt as a string. Received: "
+                f"{type(prompt).__name__}. Pass text, or a list of texts."
+            )
+        ids = self.tokenizer.encode(prompt, disallowed_special=())
+        if self.start_id is not None:
+            return [self.start_id, *ids]
+        if not ids and not self.end_ids:
+            raise InputError(
+                "Expected a prompt that is not empty, because this tokenizer "
+                "has no token that starts a text. Received: ''."
+            )
+        return ids or [self.end_ids[0]]
+
+    @overload
+    def generate(self, prompts: str, **settings: Any) -> str: ...
+
+    @overload
+    def generate(
+        self, prompts: Sequence[str], **settings: Any
+    ) -> list[str]: ...
+
+    def generate(self, prompts: Any, **settings: Any) -> Any:
+        """Continues a text, or a batch of texts of any lengths.
+
+        Args:
+            prompts: A string, or a list of strings.
+            **settings: Fields of `GenerationSettings` that differ from the
+                defaults in `self.settings`.
+
+        Returns:
+            The new text without the prompt; a list for a list.
+
+        Raises:
+            InputError: A prompt does not fit the context, or a setting is
+                unknown or out of range.
+        """
+        if isinstance(prompts, str):
+            return self.generate([prompts], **settings)[0]
+        chosen = self._with(settings)
+        ids = [self.encode_prompt(prompt) for prompt in prompts]
+        generator = self._compiled()
+        state = generator.start(ids, chosen)
+        while True:
+            # Stop strings are found in text, so the loop pauses to look.
+            most = int(state["count"]) + 4 * STREAM_TOKENS
+            most = most if chosen.stop else chosen.max_new_tokens
+            state = generator.advance(state, most)
+            texts = [self.tokenizer.decode(r) for r in generator.rows(state)]
+            ended = [cut(text, chosen.stop) for text in texts]
+            done = state["done"].numpy()
+            if all(
+                stopped or finished
+                for (_, stopped), finished in zip(ended, done, strict=True)
+            ):
+                return [text for text, _ in ended]
+
+    def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
+        """Yields the continuation piece by piece, in whole characters.
+
+        The pieces joined are what `generate` returns for the same settings.
+
+        Raises:
+            InputError: As for `generate`.
+        """
+        chosen = self._with(settings)
+        generator = self._compiled()
+        state = generator.start([self.encode_prompt(prompt)], chosen)
+        decoder = self.tokenizer.incremental_decoder()
+        stops, sent = StopStream(chosen.stop), 0
+        while True:
+            row = generator.rows(state)[0]
+            piece = stops.push(decoder.push(*row[sent:]))
+            sent = len(row)
+            if piece:
+                yield piece
+            if stops.stopped:
+                return
+            if state["done"].numpy()[0]:
+                break
+            most = int(state["count"]) + STREAM_TOKENS
+            state = generator.advance(state, most)
+        rest = stops.push(decoder.flush())
+        rest += "" if stops.stopped else stops.flush()
+        if rest:
+            yield rest
+
+    def score(self, text: str) -> np.ndarray:
+        """Returns the log-probability of every token of a text.
+
+        Args:
+            text: At most as long as the context.
+
+        Returns:
+            float32 natural logarithms `(tokens,)`. Without a start id the
+            first token has nothing before it and is left out.
+
+        Raises:
+            InputError: The text does not fit the context.
+        """
+        ids = self.encode_prompt(text)
+        if len(ids) > self.config.context_length + 1:
+            raise InputError(
+                f"Expected at most {self.config.context_length} tokens. "
+                f"Received: {len(ids) - 1}. Use "
+                "keras_llm.evaluate.bits_per_byte for long texts."
+            )
+        self._scorer = self._scorer or scorer(self.model)
+        return self._scorer(np.array([ids], "int32"))[0]
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes everything that `load` needs into a folder, whole or not.
+
+        Raises:
+            OSError: The disk is full or not writable; what stood there
+                before is untouched.
+        """
+        with atomic_path(folder) as temporary:
+            temporary.mkdir()
+            self.config.save(temporary / CONFIG)
+            self.settings.save(temporary / GENERATION)
+            self.tokenizer.save(temporary)
+            self.model.save_weights(temporary / WEIGHTS)
+            manifest = {
+                "format_version": FORMAT_VERSION,
+                "tokenizer": self.tokenizer.fingerprint,
+                "weights_sha256": sha256_of(temporary / WEIGHTS),
+            }
+            text = json.dumps(manifest, indent=2) + "\n"
+            (temporary / MANIFEST).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike, dtype: str | None = "float32"
+    ) -> "CausalLM":
+        """Reads what `save` wrote; the same greedy text comes out.
+
+        Args:
+            folder: The saved folder.
+            dtype: Compute precision. Default: "float32", also for a model
+                trained in mixed precision, whose weights are float32.
+
+        Raises:
+            InputError: The folder is no saved model, a file is damaged, or
+                the tokenizer is not the one it was saved with.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        tokenizer = BytePairTokenizer.load(folder)
+        if tokenizer.fingerprint != manifest["tokenizer"]:
+            raise InputError(
+                f"Expected in {folder} the tokenizer that the model was saved "
+                f"with ({manifest['tokenizer'][:12]}). Received: another "
+                f"vocabulary ({tokenizer.fingerprint[:12]}). Restore "
+                "tokenizer.json."
+            )
+        if sha256_of(folder / WEIGHTS) != manifest["weights_sha256"]:
+            raise InputError(
+                f"Expected {folder / WEIGHTS} as it was saved. Received: a "
+                "file with another SHA-256: it is truncated or was changed. "
+                "Restore it, or save the model again."
+            )
+        model = build_decoder(DecoderConfig.load(folder / CONFIG), dtype)
+        model.load_weights(folder / WEIGHTS)
+        settings = GenerationSettings.load(folder / GENERATION)
+        return cls(model, tokenizer, settings)
+
+    def _with(self, changes: dict[str, Any]) -> GenerationSettings:
+        return GenerationSettings.from_dict(
+            {**self.settings.to_dict(), **changes}
+        )
+
+    def _compiled(self) -> TokenGenerator:
+        if self._generator is None:
+            self._generator = TokenGenerator(self.model, self.end_ids)
+        return self._generator
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a saved model, or a sentence that says what is wrong."""
+    missing = [
+        name
+        for name in (MANIFEST, CONFIG, WEIGHTS, GENERATION)
+        if not (folder / name).is_file()
+    ]
+    if missing:
+        raise InputError(
+            f"Expected a model folder written by CausalLM.save at {folder}. "
+            f"Received: a path without {', '.join(missing)}."
+        )
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        version = manifest["format_version"]
+        _ = manifest["tokenizer"], manifest["weights_sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Expected {folder / MANIFEST} as CausalLM.save wrote it. "
+            f"Received: a damaged file ({error!r}). Save the model again."
+        ) from error
+    if version != FORMAT_VERSION:
+        raise InputError(
+            f"Expected format version {FORMAT_VERSION} in {folder}. "
+            f"Received: {version}. Update keras_llm to read it."
+        )
+    return manifest
+
+
+def float32_copy(model: Decoder) -> Decoder:
+    """Returns a decoder with the same weights that computes in float32.
+
+    Weights of a mixed-precision decoder are float32 already; what it computes
+    is rounded to bfloat16, which changes greedy text. The copy does not
+    follow later training.
+
+    Example:
+
+    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
+    ...     num_layers=1, hidden_dim=8, num_heads=2)
+    >>> float32_copy(build_decoder(config, "mixed_bfloat16")).compute_dtype
+    'float32'
+    """
+    copy = build_decoder(model.config, "float32")
+    copy.set_weights(model.get_weights())
+    return copy

@@ -1,0 +1,195 @@
+"""Perplexity and bits per byte on held-out text, beside honest yardsticks."""
+
+import dataclasses
+import lzma
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_llm.errors import InputError
+from keras_llm.progress import track
+from keras_llm.records import Record
+from keras_llm.score import scorer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BitsReport(Record):
+    """How well a model predicts a text.
+
+    Args:
+        documents: Number of texts.
+        tokens: Tokens scored, each once.
+        bytes: UTF-8 bytes of the texts.
+        nats_per_token: Mean negative log-probability.
+        perplexity: `exp(nats_per_token)`; depends on the tokenizer.
+        bits_per_byte: Total bits over bytes; compares across tokenizers.
+        unigram_bits_per_byte: The best possible model without context: each
+            token at its own frequency in these very texts.
+        xz_bits_per_byte: `xz -9` on the same bytes.
+
+    Example:
+
+    >>> BitsReport(documents=1, tokens=2, bytes=4, nats_per_token=1.0,
+    ...     perplexity=2.7, bits_per_byte=0.7, unigram_bits_per_byte=1.0,
+    ...     xz_bits_per_byte=2.0).bits_per_byte
+    0.7
+    """
+
+    documents: int
+    tokens: int
+    bytes: int
+    nats_per_token: float
+    perplexity: float
+    bits_per_byte: float
+    unigram_bits_per_byte: float
+    xz_bits_per_byte: float
+
+
+def bits_per_byte(
+    model: Any,
+    tokenizer: Any,
+    texts: Iterable[str],
+    batch_size: int = 16,
+    progress: bool = True,
+) -> BitsReport:
+    """Scores every token of every text once, by the rolling rule.
+
+    Long texts are read in windows of the model's context. Every token is
+    scored exactly once; the first window starts with the bos (or eos) token,
+    the last one reaches back so that its tokens have a full context.
+
+    Args:
+        model: A decoder from `build_decoder`.
+        tokenizer: Its tokenizer.
+        texts: Held-out texts.
+        batch_size: Windows computed at once.
+        progress: Whether a bar is shown.
+
+    Raises:
+        InputError: There is no text, or the tokenizer has neither a bos nor
+            an eos to start with.
+
+    Source: `loglikelihood_rolling` of the lm-evaluation-harness,
+    https://github.com/EleutherAI/lm-evaluation-harness.
+
+    Example:
+
+    >>> from keras_llm import DecoderConfig, build_decoder
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> model = build_decoder(DecoderConfig(vocabulary_size=264,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> report = bits_per_byte(model, tokenizer, ["a rose is a thorn"])
+    >>> 200 < report.perplexity < 300  # knows nothing yet: all 264 alike
+    True
+    """
+    texts = [text for text in texts if text]
+    if not texts:
+        raise InputError(
+            "Expected at least one text to evaluate on. Received: none. "
+            "Curate with a larger held-out share."
+        )
+    start = _start_id(tokenizer)
+    ids = tokenizer.encode(texts, disallowed_special=())
+    windows = [
+        window
+        for document in ids
+        for window in rolling_windows(
+            document, start, model.config.context_length
+        )
+    ]
+    total = _negative_log_likelihood(model, windows, batch_size, progress)
+    tokens = sum(map(len, ids))
+    size = sum(len(text.encode()) for text in texts)
+    nats = total / tokens
+    return BitsReport(
+        documents=len(texts),
+        tokens=tokens,
+        bytes=size,
+        nats_per_token=nats,
+        perplexity=math.exp(min(nats, 700)),
+        bits_per_byte=total / math.log(2) / size,
+        unigram_bits_per_byte=unigram_bits(ids) / size,
+        xz_bits_per_byte=xz_bits(texts) / size,
+    )
+
+
+def rolling_windows(
+    ids: Sequence[int], start: int, context_length: int
+) -> Iterator[tuple[list[int], int]]:
+    """Cuts a document so that every token is scored exactly once.
+
+    Args:
+        ids: The document's token ids.
+        start: The id that the first token is predicted from.
+        context_length: Most tokens the model reads.
+
+    Yields:
+        `(tokens, scored)`: at most `context_length + 1` tokens, of which the
+        last `scored` count.
+
+    Example:
+
+    >>> list(rolling_windows([1, 2, 3, 4, 5], 0, 3))
+    [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]
+    """
+    whole = [start, *ids]
+    for begin in range(0, len(ids), context_length):
+        end = min(begin + context_length, len(ids))
+        first = max(0, end - context_length)
+        yield whole[first : end + 1], end - begin
+
+
+def unigram_bits(documents: Iterable[Sequence[int]]) -> float:
+    """Returns the bits that token frequencies alone need for the documents.
+
+    Example:
+
+    >>> unigram_bits([[1, 1, 2, 2]])
+    4.0
+    """
+    counts = np.bincount(np.concatenate([np.asarray(d) for d in documents]))
+    counts = counts[counts > 0].astype("float64")
+    return float(-(counts * np.log2(counts / counts.sum())).sum())
+
+
+def xz_bits(texts: Iterable[str]) -> float:
+    """Returns the bits of all texts together under `xz -9`.
+
+    Example:
+
+    >>> xz_bits(["a" * 10_000]) < 2000
+    True
+    """
+    return 8.0 * len(lzma.compress("\n".join(texts).encode(), preset=9))
+
+
+def _start_id(tokenizer: Any) -> int:
+    for candidate in (tokenizer.bos_id, tokenizer.eos_id):
+        if candidate is not None:
+            return candidate
+    raise InputError(
+        "Expected a tokenizer with a bos or eos token, which the first token "
+        "is predicted from. Received: one with neither."
+    )
+
+
+def _negative_log_likelihood(
+    model: Any, windows: list, batch_size: int, progress: bool
+) -> float:
+    """Total nats of the scored tokens; windows of equal size go together."""
+    score, total = scorer(model), 0.0
+    windows = sorted(windows, key=lambda window: len(window[0]))
+    starts = range(0, len(windows), batch_size)
+    for begin in track(starts, "scoring") if progress else starts:
+        batch = windows[begin : begin + batch_size]
+        width = len(batch[-1][0])
+        tokens = np.zeros((len(batch), width), "int32")
+        counted = np.zeros((len(batch), width - 1), bool)
+        for row, (window, scored) in enumerate(batch):
+            tokens[row, : len(window)] = window
+            counted[row, len(window) - 1 - scored : len(window) - 1] = True
+        total -= float(score(tokens)[counted].sum(dtype="float64"))
+    return total
