@@ -63,7 +63,7 @@ $(VENV)/pip.stamp:
 
 # Everything that the quickstart writes, and nothing for development.
 $(VENV)/quickstart.stamp: $(VENV)/pip.stamp pyproject.toml setup.py
-	@echo "Installing keras_llm and TensorFlow (2 GB, a minute or two)"
+	@echo "Installing keras_llm and TensorFlow (3 GB, a minute or two)"
 	@$(PIP) install --editable '.[data,viz,litert]'
 	@touch $@
 
