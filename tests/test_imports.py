@@ -26,6 +26,8 @@ RANKS = {
     "step": 2,
     "generate": 3,
     "sampling": 3,
+    "score": 3,
+    "stopping": 3,
     "weights": 3,
     "causal_lm": 4,
     "train": 4,
