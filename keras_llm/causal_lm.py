@@ -137,6 +137,8 @@ class CausalLM:
         """
         if isinstance(prompts, str):
             return self.generate([prompts], **settings)[0]
+        if not isinstance(prompts, list | tuple):
+            self.encode_prompt(prompts)  # says what was expected
         chosen = self._with(settings)
         ids = [self.encode_prompt(prompt) for prompt in prompts]
         generator = self._compiled()

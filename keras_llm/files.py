@@ -46,8 +46,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         if path.is_dir():
-            os.rename(path, holder / "previous")
-        os.replace(temporary, path)
+            _replace_folder(temporary, path, holder / "previous")
+        else:
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
 
@@ -82,9 +83,21 @@ def sha256_of(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _replace_folder(new: Path, path: Path, aside: Path) -> None:
+    """Puts a new folder in the place of another, or leaves the other."""
+    os.rename(path, aside)
+    try:
+        os.rename(new, path)
+    except OSError:
+        os.rename(aside, path)
+        raise
+
+
 def _flush(path: Path) -> None:
     """Asks the disk to keep what was written before it is renamed."""
     files = path.rglob("*") if path.is_dir() else [path]
+    if not path.exists():
+        raise FileNotFoundError(f"Nothing was written to {path}.")
     for file in files:
         if file.is_file():
             with open(file, "rb") as handle:

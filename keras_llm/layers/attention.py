@@ -64,6 +64,8 @@ def attend(
 
 def _softmax(scores: Any, sinks: Any) -> Any:
     """Softmax over the last axis; a sink takes its share and drops it."""
+    if sinks is None and scores.shape[-1] == 1:
+        return ops.ones_like(scores)  # one key; ops.softmax would warn
     if sinks is None:
         return ops.softmax(scores, axis=-1)
     sink = ops.reshape(ops.cast(sinks, scores.dtype), (1, -1, 1, 1))
