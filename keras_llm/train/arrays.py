@@ -53,8 +53,13 @@ def matching_arrays(
     if missing or extra:
         raise InputError(
             f"Expected {file} to hold {len(wanted)} variables of this model "
-            f"or optimizer. Received: {_list('missing', missing)}"
-            f"{_list('unknown', extra)}. Build the same model and optimizer."
+            "or optimizer. Received: "
+            + " and ".join(
+                _list(names, word)
+                for names, word in ((missing, "missing"), (extra, "unknown"))
+                if names
+            )
+            + ". Build the same model and optimizer."
         )
     for name, variable in wanted.items():
         if tuple(variable.shape) != stored[name].shape:
@@ -66,9 +71,9 @@ def matching_arrays(
     return [(variable, stored[name]) for name, variable in wanted.items()]
 
 
-def _list(word: str, names: list[str]) -> str:
+def _list(names: list[str], word: str) -> str:
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {word} ({shown}) " if names else ""
+    return f"{len(names)} {word} ({shown})"
 
 
 def _named(variables: Iterable[Any]) -> dict[str, Any]:

@@ -61,11 +61,11 @@ def token_loss(
     targets = ops.cast(targets, "int32")
     weights = ops.cast(weights, "float32")
     highest = ops.stop_gradient(ops.max(logits, -1, keepdims=True))
-    shifted = ops.sum(ops.exp(logits - highest), -1)
-    normalizer = ops.log(shifted) + ops.squeeze(highest, -1)
+    # Relative to the highest logit, so that large logits cost no digits.
+    spread = ops.log(ops.sum(ops.exp(logits - highest), -1, keepdims=True))
     chosen = ops.take_along_axis(logits, ops.expand_dims(targets, -1), -1)
-    entropy = ops.sum((normalizer - ops.squeeze(chosen, -1)) * weights)
-    penalty = ops.sum(ops.square(normalizer) * weights) if z_loss else 0.0
+    entropy = _weighted(spread - (chosen - highest), weights)
+    penalty = _weighted(ops.square(spread + highest), weights) if z_loss else 0
     return TokenLoss(
         entropy + z_loss * penalty,
         entropy,
@@ -74,12 +74,16 @@ def token_loss(
     )
 
 
+def _weighted(values: Any, weights: Any) -> Any:
+    return ops.sum(ops.squeeze(values, -1) * weights)
+
+
 def _hits(logits: Any, highest: Any, chosen: Any, weights: Any) -> Any:
     # Comparing with the maximum, which the loss needs anyway, costs a quarter
     # of an argmax under XLA; ties share the hit, as a random choice would.
-    ties = ops.sum(ops.cast(logits >= highest, "float32"), -1)
-    hit = ops.squeeze(ops.cast(chosen >= highest, "float32"), -1)
-    return ops.sum(hit / ties * weights)
+    ties = ops.sum(ops.cast(logits >= highest, "float32"), -1, keepdims=True)
+    hit = ops.cast(chosen >= highest, "float32")
+    return _weighted(hit / ties, weights)
 
 
 def compiled_token_loss() -> Callable[..., TokenLoss]:

@@ -77,7 +77,7 @@ class ProgressLine(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Moves the bar to the steps that are done."""
         if self._pace is None:
-            self._pace = time.monotonic(), self.run.step
+            self._pace = time.monotonic(), self.run.step - 1
         self._bar.update(self._task, completed=self.run.step - 1)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -52,14 +52,18 @@ class Source(NamedTuple):
 
 
 def open_source(
-    data: Any, model: keras.Model, batch_size: int, tokenizer: Any = None
+    data: Any,
+    model: keras.Model,
+    batch_size: int | None,
+    tokenizer: Any = None,
 ) -> Source:
     """Checks that data and model fit each other.
 
     Args:
         data: `Rows`, or a dataset of `(inputs, targets, weights)` batches.
         model: The decoder.
-        batch_size: Rows in a batch; a dataset must have this size.
+        batch_size: Rows in a batch; a dataset must have this size. None
+            takes a dataset's batches as they are.
         tokenizer: If given, the rows must have been made with it.
 
     Raises:
@@ -75,7 +79,7 @@ def open_source(
 tf.data.Dataset of (inputs, targets, weights). Received: list.
     """
     if isinstance(data, Rows):
-        source = _from_rows(data, batch_size, tokenizer)
+        source = _from_rows(data, batch_size or 1, tokenizer)
         _check_vocabulary(data, model)
     elif hasattr(data, "element_spec"):
         source = _from_dataset(data, batch_size)
@@ -89,7 +93,10 @@ tf.data.Dataset of (inputs, targets, weights). Received: list.
 
 
 def open_validation(
-    data: Any, model: keras.Model, batch_size: int, tokenizer: Any = None
+    data: Any,
+    model: keras.Model,
+    batch_size: int | None,
+    tokenizer: Any = None,
 ) -> Source:
     """As `open_source`, for data of any size that are scored once.
 
@@ -101,7 +108,7 @@ def open_validation(
     if isinstance(data, Rows):
         batch_size = min(batch_size, max(len(data), 1))
     elif hasattr(data, "element_spec"):
-        data = data.unbatch().batch(batch_size, drop_remainder=False)
+        batch_size = None
     return open_source(data, model, batch_size, tokenizer)
 
 
@@ -123,7 +130,7 @@ def _from_rows(rows: Rows, batch_size: int, tokenizer: Any) -> Source:
     )
 
 
-def _from_dataset(dataset: Any, batch_size: int) -> Source:
+def _from_dataset(dataset: Any, batch_size: int | None) -> Source:
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) not in (2, 3):
         raise InputError(
@@ -136,17 +143,17 @@ def _from_dataset(dataset: Any, batch_size: int) -> Source:
             "one. Lower its batch size or add text."
         )
     shape = spec[1].shape
-    if shape.rank != 2 or None in shape:
+    if shape.rank != 2 or shape[1] is None or (batch_size and not shape[0]):
         raise InputError(
             "Expected targets of known shape (batch, time). Received: "
             f"{shape}. Batch with drop_remainder=True."
         )
-    if shape[0] != batch_size:
+    if batch_size is not None and shape[0] != batch_size:
         raise InputError(
             f"Expected batches of batch_size={batch_size} rows. Received: a "
             f"dataset of batches of {shape[0]}. Pass batch_size={shape[0]}."
         )
-    return Source(dataset, shape[0], shape[1], None, None)
+    return Source(dataset, batch_size or 0, shape[1], None, None)
 
 
 def _check_vocabulary(rows: Rows, model: keras.Model) -> None:
