@@ -185,9 +185,9 @@ class DecoderConfig(Record):
     num_layers: int
     hidden_dim: int
     num_heads: int
-    num_kv_heads: int | None = None
-    head_dim: int | None = None
-    mlp_dim: int | None = None
+    num_kv_heads: int = None  # type: ignore[assignment]  # filled in
+    head_dim: int = None  # type: ignore[assignment]  # filled in
+    mlp_dim: int = None  # type: ignore[assignment]  # filled in
     norm: str = "rms"
     norm_eps: float = 1e-5
     mlp: str = "swiglu"

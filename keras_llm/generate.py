@@ -64,7 +64,7 @@ def start(
     caches = new_cache(step.config, rows, slots, step.compute_dtype)
     order = tf.range(time)[None, :]
     mask = visibility(order, tf.range(slots)[None, :])
-    positions = tf.tile(order, [rows, 1])
+    positions = tf.tile(order, tf.stack([rows, 1]))
     hidden, caches = step.hidden(tokens, positions, caches, mask)
     hidden = tf.reshape(hidden, [rows, time, step.config.hidden_dim])
     last = tf.gather(hidden, lengths - 1, batch_dims=1)

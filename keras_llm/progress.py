@@ -25,14 +25,16 @@ def bar() -> Progress:
     ...     task = progress.add_task("packing", total=2)
     ...     progress.advance(task, 2)
     """
+    console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
 
 

@@ -1,7 +1,12 @@
 """The command line, `keras-llm VERB`: thin calls, one module per group."""
 
 # Each module registers its verbs on the app when it is imported.
-from keras_llm.cli import corpus  # noqa: F401
+from keras_llm.cli import (  # noqa: F401
+    artifact,
+    corpus,
+    model,
+    quickstart,
+)
 from keras_llm.cli.app import app
 
 

@@ -85,7 +85,7 @@ class Block(keras.layers.Layer):
             name="attention",
         )
         self.mlp = MLP(
-            config.mlp_dim or 0,
+            config.mlp_dim,
             config.mlp,
             use_bias=config.bias == "all",
             kernel_initializer=kernel,

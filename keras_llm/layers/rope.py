@@ -47,7 +47,7 @@ def rotary_frequencies(head_dim: int, rope: Rope) -> np.ndarray:
 
 def _llama3(speeds: np.ndarray, rope: Rope) -> np.ndarray:
     """Stretches long wavelengths, keeps short ones, blends in between."""
-    turns = rope.original_context * speeds / (2 * math.pi)
+    turns = _original(rope) * speeds / (2 * math.pi)
     keep = (turns - rope.low_frequency) / (
         rope.high_frequency - rope.low_frequency
     )
@@ -59,7 +59,7 @@ def _yarn(speeds: np.ndarray, rope: Rope, dim: int) -> np.ndarray:
     """Stretches slow channels, keeps fast ones, ramps over their index."""
 
     def channel_with(turns: float) -> float:
-        ratio = rope.original_context / (turns * 2 * math.pi)
+        ratio = _original(rope) / (turns * 2 * math.pi)
         return dim * math.log(ratio) / (2 * math.log(rope.theta))
 
     low = max(math.floor(channel_with(rope.beta_fast)), 0)
@@ -67,6 +67,10 @@ def _yarn(speeds: np.ndarray, rope: Rope, dim: int) -> np.ndarray:
     ramp = (np.arange(dim // 2) - low) / max(high - low, 0.001)
     keep = 1 - np.clip(ramp, 0.0, 1.0)
     return speeds * (keep + (1 - keep) / rope.factor)
+
+
+def _original(rope: Rope) -> int:
+    return rope.original_context or 0  # Rope has checked that it is given
 
 
 def rotary_amplitude(rope: Rope) -> float:

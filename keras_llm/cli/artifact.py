@@ -1,0 +1,125 @@
+"""The verbs that leave Keras: export, serve."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_llm.cli.app import verb
+from keras_llm.cli.console import command, report, start_tensorflow
+from keras_llm.cli.model import Model, load_model
+from keras_llm.errors import InputError
+
+FORMATS = ("saved_model", "litert", "litertlm")
+KILO = 1000
+
+
+@verb(
+    "keras-llm export runs/model --format saved_model",
+    "keras-llm export runs/model --format litertlm --quantization int8",
+)
+def export(
+    model: Model = Path("runs/model"),
+    output: Annotated[
+        Path, typer.Option(help="The folder of artifacts.")
+    ] = Path("runs/artifacts"),
+    format: Annotated[
+        str,
+        typer.Option(
+            help="saved_model: text in, text out, for TensorFlow servers. "
+            "litert: .tflite with prefill and decode. litertlm: a bundle for "
+            "phones with tokenizer."
+        ),
+    ] = "saved_model",
+    quantization: Annotated[
+        str | None, typer.Option(help="int8, for litert and litertlm.")
+    ] = None,
+    max_new_tokens: Annotated[
+        int, typer.Option(help="saved_model: most tokens added by default.")
+    ] = 64,
+    cache_length: Annotated[
+        int | None,
+        typer.Option(help="litert: a fixed cache, for GPUs; else dynamic."),
+    ] = None,
+) -> None:
+    """Write a model for a server or a phone, checked against Keras first."""
+    if format not in FORMATS:
+        raise InputError(
+            f"Expected --format to be one of {', '.join(FORMATS)}. "
+            f"Received: {format}."
+        )
+    if quantization is not None and format == "saved_model":
+        raise InputError(
+            "Expected --quantization with --format litert or litertlm. "
+            f"Received: {quantization} with saved_model."
+        )
+    start_tensorflow()
+    lm = load_model(model)
+    if format == "saved_model":
+        done = write_saved_model(lm, output, max_new_tokens)
+    else:
+        done = write_litert(lm, output, format, quantization, cache_length)
+    following = [command("serve", output)] if format == "saved_model" else []
+    report(f"Exported {done.path}", artifact_facts(done), *following)
+
+
+@verb("keras-llm serve runs/artifacts --port 8000")
+def serve(
+    artifacts: Annotated[
+        Path, typer.Argument(help="The folder `keras-llm export` wrote to.")
+    ] = Path("runs/artifacts"),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+) -> None:
+    """Serve an exported SavedModel over HTTP, text in and text out.
+
+    The endpoints have TensorFlow Serving's shapes; the page at / lists them.
+    """
+    start_tensorflow()
+    from keras_llm.export.serve import serve as run
+
+    inner = artifacts / SAVED_MODEL
+    run(inner if inner.is_dir() else artifacts, host=host, port=port)
+
+
+SAVED_MODEL = "saved_model"
+
+
+def write_saved_model(lm: Any, output: Path, max_new_tokens: int = 64) -> Any:
+    """Exports the next version of the SavedModel in a folder of artifacts."""
+    from keras_llm.export import saved_model
+
+    return saved_model(lm, output / SAVED_MODEL, max_new_tokens=max_new_tokens)
+
+
+def write_litert(
+    lm: Any,
+    output: Path,
+    format: str = "litertlm",
+    quantization: str | None = None,
+    cache_length: int | None = None,
+    **options: Any,
+) -> Any:
+    """Exports a LiteRT file into a folder of artifacts."""
+    from keras_llm.export import litert
+
+    suffix = ".tflite" if format == "litert" else ".litertlm"
+    name = "model" + (f"-{quantization}" if quantization else "") + suffix
+    return litert(
+        lm,
+        output / name,
+        quantization=quantization,
+        cache_length=cache_length,
+        **options,
+    )
+
+
+def artifact_facts(done: Any) -> dict[str, Any]:
+    """The lines of a report that are numbers, texts or yes and no."""
+    return {
+        name.replace("_", " "): value
+        for name, value in done.to_dict().items()
+        if isinstance(value, (int, float, str)) and name != "path"
+    }
