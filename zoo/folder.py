@@ -1,0 +1,144 @@
+"""Folders in Hugging Face's form: config.json beside safetensors."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_llm.zoo.family import Family
+from keras_llm.zoo.registry import find_family
+
+from keras_llm.errors import InputError
+from keras_llm.files import atomic_path, write_text
+from keras_llm.weights import SINGLE_FILE, load_safetensors, save_safetensors
+
+if TYPE_CHECKING:
+    from keras_llm.model import Decoder
+
+CONFIG_FILE = "config.json"
+_WRITTEN = {CONFIG_FILE, SINGLE_FILE}
+
+
+def load_hugging_face(
+    folder: str | os.PathLike, dtype: Any = None
+) -> "Decoder":
+    """Builds the decoder that a folder in Hugging Face's form describes.
+
+    Args:
+        folder: A local folder with `config.json` and `model.safetensors` (or
+            its shards). Nothing is downloaded.
+        dtype: As in `build_decoder`: "float32", "mixed_bfloat16", ...
+
+    Raises:
+        InputError: The folder is not there, its model_type is none of ours,
+            or its config or weights have something that would be lost.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm import zoo
+    >>> from keras_llm.model import build_decoder
+    >>> folder = tempfile.mkdtemp()
+    >>> model = build_decoder(zoo.preset("tiny", vocabulary_size=300))
+    >>> zoo.save_hugging_face(model, folder, "llama")
+    >>> zoo.load_hugging_face(folder).config == model.config
+    True
+    """
+    from keras_llm.model import build_decoder
+
+    folder = Path(folder)
+    values = _read_config(folder)
+    family = find_family(values.get("model_type", ""))
+    model = build_decoder(family.from_hugging_face(values), dtype)
+    load_safetensors(model, folder, family.weights)
+    return model
+
+
+def save_hugging_face(
+    model: "Decoder", folder: str | os.PathLike, family: Family | str
+) -> None:
+    """Writes config.json and model.safetensors, which `transformers` loads.
+
+    Args:
+        model: A decoder whose config this family can express.
+        folder: A new or empty folder, or one that this function wrote; it
+            is replaced as a whole or not at all.
+        family: A family or its name, for example "llama".
+
+    Raises:
+        InputError: The family cannot express the model, or the folder holds
+            other files.
+
+    Example:
+
+    >>> import os, tempfile
+    >>> from keras_llm import zoo
+    >>> from keras_llm.model import build_decoder
+    >>> folder = tempfile.mkdtemp()
+    >>> model = build_decoder(zoo.preset("tiny", vocabulary_size=300))
+    >>> zoo.save_hugging_face(model, folder, "llama")
+    >>> sorted(os.listdir(folder))
+    ['config.json', 'model.safetensors']
+    """
+    named = find_family(family) if isinstance(family, str) else family
+    folder = Path(folder)
+    values = named.to_hugging_face(model.config)
+    values["dtype"] = _dtype_of(model)
+    _refuse_other_files(folder)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        save_safetensors(model, temporary / SINGLE_FILE, named.weights)
+        text = json.dumps(values, indent=2) + "\n"
+        write_text(temporary / CONFIG_FILE, text)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if not folder.is_dir():
+        raise InputError(
+            f"Expected a local folder with {CONFIG_FILE}. Received: "
+            f"{str(folder)!r}, which is no folder here. Names on the Hugging "
+            "Face hub are not downloaded yet: fetch it with "
+            f"`hf download {folder} --local-dir FOLDER` and pass FOLDER."
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"Expected {CONFIG_FILE} in {folder}. "
+            f"Received: {_names(folder.iterdir())}."
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"Expected JSON in {path}. Received: {error}. The file is "
+            "damaged: copy or download it again."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"Expected an object in {path}. Received: {type(values).__name__}."
+        )
+    return values
+
+
+def _refuse_other_files(folder: Path) -> None:
+    if not folder.exists():
+        return
+    others = {folder} if folder.is_file() else set(folder.iterdir())
+    others = [path for path in others if path.name not in _WRITTEN]
+    if others:
+        raise InputError(
+            f"Expected a new or empty folder at {folder}, because it is "
+            f"replaced as a whole. Received one with: {_names(others)}. "
+            "Choose another folder, or delete this one."
+        )
+
+
+def _names(paths: Iterable[Path]) -> str:
+    return ", ".join(sorted(path.name for path in paths)) or "nothing"
+
+
+def _dtype_of(model: "Decoder") -> str:
+    from keras import backend
+
+    return backend.standardize_dtype(model.weights[0].dtype)
