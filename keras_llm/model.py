@@ -177,6 +177,7 @@ def build_decoder(
         "positions": positions_in,
         "segments": segments,
     }
-    model = Decoder(inputs, logits, name=name, dtype=dtype)
+    model = Decoder(inputs, logits, name=name)
     model.config, model.remat = config, remat
+    model.dtype_policy = dtype  # a functional model takes none
     return model

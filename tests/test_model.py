@@ -11,7 +11,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_llm import DecoderConfig, Experts, InputError, build_decoder
+from keras_llm import (
+    DecoderConfig,
+    Experts,
+    InputError,
+    build_decoder,
+    decoder_step,
+)
+from keras_llm.layers import new_cache
 
 GOLDEN = Path(__file__).parent / "golden"
 configs = pytest.mark.parametrize(
@@ -52,6 +59,21 @@ def test_xla_on_and_off(name):
 @configs
 def test_mixed_precision(name):
     contract.check_mixed_precision(contract.CONFIGS[name])
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_mixed_precision_steps_and_is_saved(name, tmp_path):
+    model = contract.decoder(contract.CONFIGS[name], "mixed_bfloat16")
+    tokens = contract.tokens_of(2, 6)
+    positions = np.tile(np.arange(6, dtype="int32"), (2, 1))
+    caches = new_cache(model.config, 2, 8, model.compute_dtype)
+    logits, caches = decoder_step(model)(tokens, positions, caches)
+    assert {str(cache.dtype.name) for cache in caches} == {"bfloat16"}
+    contract.close(logits, model(tokens), 0.1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.dtype_policy.name == "mixed_bfloat16"
+    contract.close(loaded(tokens), model(tokens), 1e-7)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma3"])
