@@ -133,7 +133,13 @@ def evaluate(
     found = heldout_bits(lm, corpus)
     if output is not None:
         found.save(output)
-    report(f"Evaluated {model}", found.to_dict(), command("export", model))
+    facts = {
+        name.replace("_", " "): value
+        if isinstance(value, int)
+        else rounded(value)
+        for name, value in found.to_dict().items()
+    }
+    report(f"Evaluated {model}", facts, command("export", model))
 
 
 @verb(
