@@ -21,6 +21,7 @@ UNUSED_EVERYWHERE = (
     *("transformers_version", "use_cache", "initializer_range"),
     *("bos_token_id", "eos_token_id", "pad_token_id"),
     *("id2label", "label2id", "problem_type", "task_specific_params"),
+    "transformers.js_config",
     *("output_attentions", "output_hidden_states", "return_dict"),
 )
 FIXED_EVERYWHERE = {
@@ -128,6 +129,11 @@ class TokenizerRule:
         pattern: The split rule's name in `keras_llm.tokenizers`.
         bos: The token that starts a text; None for none.
         eos: The token that ends a text.
+
+    Example:
+
+    >>> TokenizerRule(pattern="gpt2", bos=None, eos="<|end|>").eos
+    '<|end|>'
     """
 
     pattern: str

@@ -96,6 +96,8 @@ LLAMA = Family(
     tokenizer=TokenizerRule(
         pattern="llama3", bos="<|begin_of_text|>", eos="<|end_of_text|>"
     ),
-    unused=("pretraining_tp",),  # how the sums are split, not what they are
-    fixed={"attention_dropout": 0},
+    # pretraining_tp: how sums were split, not what they are; is_llama_config:
+    # a mark of the tool that converted SmolLM2.
+    unused=("pretraining_tp", "is_llama_config"),
+    fixed={"attention_dropout": 0, "rope_interleaved": False},
 )

@@ -3,13 +3,13 @@
 A `WeightTable` is data: one row for each kind of tensor, with their name, the
 paths of our variables, and how the numbers lie. Loading and saving read the
 same rows, so they cannot drift apart. Both go tensor by tensor: the peak of
-memory is the model and one tensor. What a table does not name is refused.
+memory is the model and a few tensors. What a table does not name is refused.
 
 The file format: https://github.com/huggingface/safetensors.
 """
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -88,10 +88,7 @@ def load_safetensors(
         _check_headers(entries, tensors)
         _check_copies(tensors, table, {entry.name for entry in entries})
         for entry in track(entries, "loading weights", total=len(entries)):
-            tensor = _finite(entry.name, tensors[entry.name].read())
-            parts = entry.layout.split(tensor, entry.shapes)
-            for variable, part in zip(entry.variables, parts, strict=True):
-                variable.assign(part)
+            _assign(entry, tensors[entry.name])
 
 
 def save_safetensors(
@@ -120,15 +117,23 @@ def save_safetensors(
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(header_of(entries))
         for entry in track(entries, "saving weights", total=len(entries)):
-            values = [_value_of(variable) for variable in entry.variables]
-            tensor = np.ascontiguousarray(entry.layout.join(values))
-            file.write(tensor.view(np.uint8).data)
+            file.write(_bytes_of(entry))
 
 
-def _value_of(variable: Any) -> np.ndarray:
-    import keras
+def _assign(entry: Entry, tensor: Tensor) -> None:
+    """Puts their tensor into our variables."""
+    values = _finite(entry.name, tensor.read())
+    parts = entry.layout.split(values, entry.shapes)
+    for variable, part in zip(entry.variables, parts, strict=True):
+        variable.assign(part)
 
-    return keras.ops.convert_to_numpy(variable)
+
+def _bytes_of(entry: Entry) -> memoryview:
+    """Their tensor's bytes; nothing of it stays behind in memory."""
+    from keras.ops import convert_to_numpy
+
+    tensor = entry.layout.join([convert_to_numpy(v) for v in entry.variables])
+    return np.ascontiguousarray(tensor).view(np.uint8).data
 
 
 def _check_names(

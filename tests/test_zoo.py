@@ -1,0 +1,339 @@
+"""Families and presets: what a config.json says, or a refusal by name."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from contract import CONFIGS
+
+from keras_llm import InputError, zoo
+from keras_llm.model import build_decoder
+from keras_llm.tokenizers.pretokenize import split_rule
+
+GOLDEN = Path(__file__).parent / "golden"
+GPT2, LLAMA = zoo.find_family("gpt2"), zoo.find_family("llama")
+
+# https://huggingface.co/openai-community/gpt2/blob/main/config.json
+PUBLISHED_GPT2 = {
+    "activation_function": "gelu_new",
+    "architectures": ["GPT2LMHeadModel"],
+    "attn_pdrop": 0.1,
+    "bos_token_id": 50256,
+    "embd_pdrop": 0.1,
+    "eos_token_id": 50256,
+    "initializer_range": 0.02,
+    "layer_norm_epsilon": 1e-05,
+    "model_type": "gpt2",
+    "n_ctx": 1024,
+    "n_embd": 768,
+    "n_head": 12,
+    "n_layer": 12,
+    "n_positions": 1024,
+    "resid_pdrop": 0.1,
+    "summary_activation": None,
+    "summary_first_dropout": 0.1,
+    "summary_proj_to_labels": True,
+    "summary_type": "cls_index",
+    "summary_use_proj": True,
+    "task_specific_params": {
+        "text-generation": {"do_sample": True, "max_length": 50}
+    },
+    "vocab_size": 50257,
+}
+# https://huggingface.co/meta-llama/Llama-3.1-8B/blob/main/config.json
+PUBLISHED_LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "bos_token_id": 128000,
+    "eos_token_id": 128001,
+    "hidden_act": "silu",
+    "hidden_size": 4096,
+    "initializer_range": 0.02,
+    "intermediate_size": 14336,
+    "max_position_embeddings": 131072,
+    "mlp_bias": False,
+    "model_type": "llama",
+    "num_attention_heads": 32,
+    "num_hidden_layers": 32,
+    "num_key_value_heads": 8,
+    "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05,
+    "rope_scaling": {
+        "factor": 8.0,
+        "high_freq_factor": 4.0,
+        "low_freq_factor": 1.0,
+        "original_max_position_embeddings": 8192,
+        "rope_type": "llama3",
+    },
+    "rope_theta": 500000.0,
+    "tie_word_embeddings": False,
+    "torch_dtype": "bfloat16",
+    "transformers_version": "4.43.0.dev0",
+    "use_cache": True,
+    "vocab_size": 128256,
+}
+
+
+def llama(**changes) -> dict:
+    return PUBLISHED_LLAMA | changes
+
+
+def rope(form: dict | None, **changes):
+    """The rotary positions that a llama's config.json means."""
+    values = llama(rope_scaling=None, rope_parameters=form, **changes)
+    return LLAMA.from_hugging_face(values).rope
+
+
+def refuses(call, *words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        call()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_the_published_gpt2_is_the_preset():
+    assert GPT2.from_hugging_face(PUBLISHED_GPT2) == zoo.preset("gpt2")
+
+
+# Published counts, e.g. https://huggingface.co/openai-community/gpt2-xl
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("gpt2", 124_439_808),
+        ("gpt2-medium", 354_823_168),
+        ("gpt2-large", 774_030_080),
+        ("gpt2-xl", 1_557_611_200),
+    ],
+)
+def test_gpt2_sizes_have_the_published_parameters(name, parameters):
+    def count(config):
+        width, rows = config.hidden_dim, config.vocabulary_size
+        block = 12 * width**2 + 13 * width
+        return (
+            (rows + config.context_length) * width
+            + config.num_layers * block
+            + 2 * width
+        )
+
+    assert count(zoo.preset(name)) == parameters
+    small = dict(vocabulary_size=11, context_length=8, num_layers=2)
+    little = zoo.preset(
+        name, **small, num_heads=2, num_kv_heads=2, hidden_dim=8, head_dim=4
+    ).replace(mlp_dim=32)
+    assert build_decoder(little).count_params() == count(little)
+
+
+def test_the_published_llama():
+    config = LLAMA.from_hugging_face(PUBLISHED_LLAMA)
+    assert (config.mlp, config.norm, config.bias) == ("swiglu", "rms", "none")
+    assert (config.num_kv_heads, config.head_dim) == (8, 128)
+    assert config.context_length == 131072 and not config.tie_embeddings
+    assert config.rope.scaling == "llama3" and config.rope.theta == 5e5
+    assert config.rope.original_context == 8192
+    # Its 8,030,261,248 parameters.
+    heads = (config.num_heads + config.num_kv_heads) * 2 * config.head_dim
+    block = config.hidden_dim * (heads + 3 * config.mlp_dim + 2)
+    table = config.vocabulary_size * config.hidden_dim
+    total = 2 * table + config.num_layers * block + config.hidden_dim
+    assert total == 8_030_261_248
+
+
+def test_own_sizes():
+    assert zoo.list_presets()[:3] == ("tiny", "mini", "small")
+    for rows in (4096, 8192):
+        model = build_decoder(zoo.preset("tiny", vocabulary_size=rows))
+        assert 1e6 < model.count_params() < 2e6
+    changed = zoo.preset("mini", vocabulary_size=99, context_length=64)
+    assert (changed.vocabulary_size, changed.context_length) == (99, 64)
+
+
+@pytest.mark.parametrize("name", zoo.list_presets())
+def test_each_preset_survives_a_config_json(name):
+    config = zoo.preset(name)
+    family = GPT2 if config.rope is None else LLAMA
+    values = json.loads(json.dumps(family.to_hugging_face(config)))
+    assert family.from_hugging_face(values) == config
+
+
+@pytest.mark.parametrize("name", ["llama", "llama3", "yarn", "linear"])
+def test_each_kind_of_llama_survives_a_config_json(name):
+    config = CONFIGS[name]
+    values = json.loads(json.dumps(LLAMA.to_hugging_face(config)))
+    assert LLAMA.from_hugging_face(values) == config
+
+
+@pytest.mark.parametrize("family", zoo.FAMILIES, ids=lambda f: f.name)
+def test_families_name_things_that_exist(family):
+    split_rule(family.tokenizer.pattern)
+    assert zoo.find_family(family.model_type) is family
+    keys = [key for rule in family.rules for key in rule.keys]
+    assert not set(keys) & {*family.unused, *family.fixed}
+    theirs = [row.theirs for row in family.weights.rows]
+    assert len(set(theirs)) == len(theirs)
+    assert {name for _, name in family.weights.copies} <= set(theirs)
+
+
+def test_unknown_names_are_answered_with_near_ones():
+    refuses(lambda: zoo.preset("gpt2-midium"), "gpt2-medium", "Did you mean")
+    refuses(lambda: zoo.find_family("lama"), "llama", "Did you mean")
+    refuses(lambda: zoo.preset(None), "None")  # type: ignore[arg-type]
+    refuses(lambda: zoo.preset("tiny", hiden_dim=3), "hiden_dim")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            dict(sliding_window=4096, qk_norm=True),
+            ("sliding_window=4096", "qk_norm=True", "nothing was loaded"),
+        ),
+        (dict(quantization_config={"bits": 4}), ("quantization_config",)),
+        (dict(attention_dropout=0.1), ("attention_dropout=0.1", "only 0")),
+        (dict(model_type="mistral"), ("model_type='mistral'", "'llama'")),
+        (dict(hidden_act="relu"), ("hidden_act", "'silu'", "'relu'")),
+        (dict(tie_word_embeddings="no"), ("tie_word_embeddings", "'no'")),
+        (dict(vocab_size=None), ("Expected vocab_size",)),
+        (dict(hidden_size="4096"), ("hidden_dim", "'4096'")),
+        (
+            dict(attention_bias=True),
+            ("attention_bias=True", "mlp_bias=False", "one setting"),
+        ),
+    ],
+)
+def test_what_is_not_understood_is_refused_by_name(changes, words):
+    refuses(lambda: LLAMA.from_hugging_face(llama(**changes)), *words)
+
+
+def test_dropouts_that_differ_are_refused():
+    values = PUBLISHED_GPT2 | {"attn_pdrop": 0.0}
+    refuses(lambda: GPT2.from_hugging_face(values), "attn_pdrop=0.0")
+
+
+def test_scores_scaled_by_depth_are_refused():
+    values = PUBLISHED_GPT2 | {"scale_attn_by_inverse_layer_idx": True}
+    refuses(lambda: GPT2.from_hugging_face(values), "inverse_layer_idx=True")
+
+
+def test_both_biases_are_ours():
+    values = llama(attention_bias=True, mlp_bias=True)
+    assert LLAMA.from_hugging_face(values).bias == "all"
+
+
+def test_both_forms_of_rope_say_the_same():
+    scaling = PUBLISHED_LLAMA["rope_scaling"]
+    old = LLAMA.from_hugging_face(PUBLISHED_LLAMA).rope
+    assert rope({**scaling, "rope_theta": 5e5}, rope_theta=None) == old
+    oldest = {"type": "linear", "factor": 2.0}
+    assert rope(oldest).scaling == "linear"
+
+
+def test_the_context_stands_for_a_missing_original_one():
+    form = {"rope_type": "yarn", "factor": 4.0}
+    assert rope(form).original_context == 131072
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        ({"rope_type": "dynamic", "factor": 2.0}, ("rope_type", "dynamic")),
+        ({"rope_type": "linear"}, ("missing: factor",)),
+        ({"rope_type": "default", "factor": 2.0}, ("factor=2.0",)),
+        (
+            {"rope_type": "yarn", "factor": 2.0, "truncate": False},
+            ("truncate=False",),
+        ),
+        (
+            {"rope_type": "yarn", "factor": 2.0, "mscale": 0.7},
+            ("mscale=0.7",),
+        ),
+        ({"partial_rotary_factor": 0.5}, ("partial_rotary_factor=0.5",)),
+        ({"rope_theta": 1.0}, ("rope_theta", "1.0", "500000.0")),
+        ({"rope_type": "linear", "type": "yarn"}, ("linear", "yarn")),
+        ("linear", ("an object or null", "'linear'")),
+    ],
+)
+def test_rope_that_is_not_understood_is_refused_by_name(form, words):
+    refuses(lambda: rope(form), *words)
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "word"),
+    [
+        (LLAMA, "qwen3", "qk_norm"),
+        (LLAMA, "qwen2", "bias"),
+        (LLAMA, "mistral", "window"),
+        (LLAMA, "gpt2", "mlp"),
+        (LLAMA, "neox", "mlp"),
+        (GPT2, "neox", "rope"),
+        (GPT2, "llama", "swiglu"),
+    ],
+)
+def test_a_config_that_a_family_cannot_say(family, name, word):
+    refuses(lambda: family.to_hugging_face(CONFIGS[name]), word)
+
+
+def test_a_family_is_frozen():
+    with pytest.raises(AttributeError):
+        LLAMA.name = "other"  # type: ignore[misc]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    shutil.copytree(GOLDEN / "parity_llama", tmp_path / "model")
+    (tmp_path / "model" / "logits.npz").unlink()
+    return tmp_path / "model"
+
+
+def test_a_hub_name_is_told_apart_from_a_folder():
+    refuses(
+        lambda: zoo.load_hugging_face("openai-community/gpt2"),
+        "not downloaded yet",
+        "hf download openai-community/gpt2",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (None, "Received: model.safetensors"),
+        ("{", "damaged"),
+        ("[]", "Received: list"),
+        ("{}", "Expected a family"),
+        ('{"model_type": "mamba"}', "'mamba'"),
+        ('{"model_type": ["llama"]}', "['llama']"),
+    ],
+)
+def test_a_config_json_that_cannot_be_used(folder, text, word):
+    (folder / "config.json").unlink()
+    if text is not None:
+        (folder / "config.json").write_text(text)
+    refuses(lambda: zoo.load_hugging_face(folder), word)
+
+
+def test_saving_replaces_only_what_it_wrote(folder):
+    model = zoo.load_hugging_face(folder)
+    zoo.save_hugging_face(model, folder, LLAMA)
+    (folder / "notes.txt").write_text("mine")
+    refuses(lambda: zoo.save_hugging_face(model, folder, LLAMA), "notes.txt")
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_failed_save_leaves_the_previous_folder(folder, monkeypatch):
+    model = zoo.load_hugging_face(folder)
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+
+    def full(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("keras_llm.zoo.folder.write_text", full)
+    with pytest.raises(OSError, match="disk full"):
+        zoo.save_hugging_face(model, folder, "llama")
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_the_dtype_is_chosen_at_load(folder):
+    model = zoo.load_hugging_face(folder, "bfloat16")
+    assert {str(w.dtype) for w in model.weights} == {"bfloat16"}
