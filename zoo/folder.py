@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_llm.zoo.family import Family
-from keras_llm.zoo.registry import find_family
-
 from keras_llm.errors import InputError
 from keras_llm.files import atomic_path, write_text
 from keras_llm.weights import SINGLE_FILE, load_safetensors, save_safetensors
+from keras_llm.zoo.family import Family
+from keras_llm.zoo.registry import find_family
 
 if TYPE_CHECKING:
     from keras_llm.model import Decoder

@@ -5,10 +5,9 @@ Sources: the config.json files at https://huggingface.co/openai-community/gpt2
 are Unsupervised Multitask Learners".
 """
 
-from keras_llm.zoo.family import YES_OR_NO, Family, Setting, TokenizerRule
-
 from keras_llm.config import DecoderConfig
 from keras_llm.weights import TRANSPOSED, Row, WeightTable
+from keras_llm.zoo.family import YES_OR_NO, Family, Setting, TokenizerRule
 
 QKV = ("query", "key", "value")
 

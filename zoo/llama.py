@@ -7,10 +7,9 @@ Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Llama 3,
 https://arxiv.org/abs/2407.21783.
 """
 
+from keras_llm.weights import TRANSPOSED, Row, WeightTable
 from keras_llm.zoo.family import YES_OR_NO, Family, Setting, TokenizerRule
 from keras_llm.zoo.rope import RopeRule
-
-from keras_llm.weights import TRANSPOSED, Row, WeightTable
 
 BIASES = {False: "none", True: "all"}
 

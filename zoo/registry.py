@@ -4,13 +4,12 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from keras_llm.config import DecoderConfig
+from keras_llm.errors import InputError
 from keras_llm.zoo import sizes
 from keras_llm.zoo.family import Family
 from keras_llm.zoo.gpt2 import GPT2
 from keras_llm.zoo.llama import LLAMA
-
-from keras_llm.config import DecoderConfig
-from keras_llm.errors import InputError
 
 FAMILIES: tuple[Family, ...] = (GPT2, LLAMA)
 
