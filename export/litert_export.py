@@ -1,0 +1,216 @@
+"""Export for phones and desktops: LiteRT (`.tflite`), LiteRT-LM (`.litertlm`).
+
+Nothing is announced before it was run: the file's names and types are checked
+against what the runtime looks for, its greedy text and its logits against
+Keras's, and a bundle must answer through the stock `litert_lm` library.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_llm.causal_lm import CONFIG, WEIGHTS, CausalLM
+from keras_llm.export import _worker, litert_bundle, litert_verify
+from keras_llm.export.errors import ExportError
+from keras_llm.export.litert_plan import (
+    Plan,
+    make_plan,
+    questions,
+    signature_lengths,
+)
+from keras_llm.export.litert_report import LitertReport
+from keras_llm.files import atomic_path
+from keras_llm.model import Decoder
+
+PREFILL_LENGTHS = (256, 64, 16, 4, 1)
+PROMPT = "The"
+_FILES = {None: "float32.tflite", "int8": "int8.tflite"}
+_REFERENCE = "reference.npz"
+_BROKEN = "\ufffd"  # half a character at the end: the runtime keeps it back
+
+
+def litert(
+    lm: CausalLM | Decoder,
+    path: str | os.PathLike,
+    *,
+    quantization: str | None = None,
+    cache_length: int | None = None,
+    prefill_lengths: Sequence[int] = PREFILL_LENGTHS,
+    tokenizer: Any = None,
+    verify: bool = True,
+    prompt: str = PROMPT,
+    held_out: str | Sequence[int] | None = None,
+    max_delta_nats: float = 0.02,
+) -> LitertReport:
+    """Exports a decoder for LiteRT, or with its tokenizer for LiteRT-LM.
+
+    A file at `path` is replaced only when the new one passed every check.
+    Conversion runs in a process of its own and needs some ten times the
+    model's size of memory there.
+
+    Args:
+        lm: A `CausalLM`, or a decoder from `build_decoder`, of any precision;
+            it is exported, and compared with Keras, in float32.
+        path: Ends in ".tflite" for the model alone: signatures `prefill*`
+            and `decode` with the cache as inputs and outputs; or in
+            ".litertlm" for a bundle with the tokenizer that the stock
+            LiteRT-LM runtime runs.
+        quantization: None for float32, or "int8" for int8 weights.
+        cache_length: None for a cache that grows with the text (CPU only),
+            or its fixed number of positions, for GPUs and NPUs: every token
+            then costs as much as one at the end.
+        prefill_lengths: With `cache_length`: how many prompt tokens each
+            prefill signature reads. Longer than the cache are left out, 1
+            is always there.
+        tokenizer: A `BytePairTokenizer`, for a bare decoder.
+        verify: Whether to run the file and compare it with Keras.
+        prompt: Text whose greedy continuation is compared; a few words,
+            without special tokens. A bare decoder continues ids instead.
+        held_out: Text or ids on which the nats per token are compared (the
+            first 256). Default: what the model itself writes.
+        max_delta_nats: Most that held-out text may cost more or less than in
+            Keras, in nats per token.
+
+    Returns:
+        A `LitertReport`; print it.
+
+    Raises:
+        InputError: An argument cannot be used, or libraries are missing.
+        ExportError: The file failed a check; nothing was left of it. A
+            `RuntimeError`.
+        OSError: The disk is full or not writable.
+
+    Example:
+
+    >>> from keras_llm import DecoderConfig, build_decoder
+    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> path = Path(tempfile.mkdtemp()) / "model.tflite"
+    >>> litert(model, path).equal_text
+    True
+    """
+    start = time.perf_counter()
+    path = Path(path)
+    plan = make_plan(lm, path, quantization, cache_length, tokenizer)
+    lengths = signature_lengths(plan.slots, prefill_lengths)
+    checks = questions(plan, prompt, held_out) if verify else None
+    with (
+        atomic_path(path) as temporary,
+        tempfile.TemporaryDirectory(prefix="keras-llm-") as folder,
+    ):
+        work = Path(folder)
+        _convert(plan, lengths, work, checks)
+        sizes = _write(plan, work, temporary)
+        found = {}
+        if checks is not None:
+            found = _verify(plan, work, checks, max_delta_nats)
+        if checks is not None and plan.bundles:
+            own = found["text"]
+            found |= _ask(plan, work, temporary, prompt, own)
+    return LitertReport(
+        path=path,
+        quantization=quantization,
+        cache_length=cache_length,
+        seconds=time.perf_counter() - start,
+        **sizes,
+        **found,
+    )
+
+
+def _convert(
+    plan: Plan, lengths: list, work: Path, checks: dict[str, Any] | None
+) -> None:
+    """Makes the `.tflite` files and Keras's answers in the work folder."""
+    plan.model.config.save(work / CONFIG)
+    plan.model.save_weights(work / WEIGHTS)
+    _worker.run(
+        "litert_convert:make",
+        folder=work,
+        lengths=lengths,
+        slots=plan.slots,
+        int8=plan.quantization == "int8",
+        checks=checks,
+    )
+
+
+def _write(plan: Plan, work: Path, path: Path) -> dict[str, int]:
+    """Writes the file to deliver; returns its size, and that in float32."""
+    model = work / _FILES[plan.quantization]
+    if not plan.bundles or plan.lm is None:
+        shutil.copyfile(model, path)
+    else:
+        plan.lm.tokenizer.save(work)
+        _worker.run(
+            "litert_bundle:make",
+            tflite=model,
+            tokenizer=work / "tokenizer.json",
+            path=path,
+            start_id=plan.lm.start_id,
+            end_ids=plan.end_ids,
+            max_tokens=plan.room,
+            sampler=litert_bundle.sampler_settings(plan.lm.settings),
+            templates=litert_bundle.chat_templates(plan.lm.tokenizer),
+        )
+    size = path.stat().st_size
+    smaller = (work / _FILES[None]).stat().st_size - model.stat().st_size
+    return {"bytes": size, "float32_bytes": size + smaller}
+
+
+def _verify(
+    plan: Plan, work: Path, checks: dict[str, Any], max_delta_nats: float
+) -> dict[str, Any]:
+    """Runs the model and compares it with Keras."""
+    model, reference = work / _FILES[plan.quantization], work / _REFERENCE
+    names = ("prompt", "new_tokens", "end_ids")
+    ran = _worker.run(
+        "litert_verify:measure",
+        model=model,
+        reference=reference,
+        **{name: checks[name] for name in names},
+    )
+    found = litert_verify.compare(
+        reference,
+        model.with_name(litert_verify.LOGITS),
+        ran["greedy"],
+        plan.quantization is None,
+        max_delta_nats,
+    )
+    text = plan.lm.tokenizer.decode(ran["greedy"]) if plan.lm else None
+    return {
+        **found,
+        "text": text,
+        "prefill_tokens_per_second": ran["prefill"],
+        "decode_tokens_per_second": ran["decode"],
+    }
+
+
+def _ask(
+    plan: Plan, work: Path, bundle: Path, prompt: str, own: str
+) -> dict[str, Any]:
+    """Asks the stock runtime, and compares its text with Keras's."""
+    with np.load(work / _REFERENCE) as reference:
+        keras = plan.lm.tokenizer.decode(reference["greedy"].tolist())
+        new_tokens = int(reference["new_tokens"])
+    text = _worker.run(
+        "litert_bundle:answer",
+        path=bundle,
+        prompt=prompt,
+        new_tokens=new_tokens,
+    )
+    equal = text.rstrip(_BROKEN) == keras.rstrip(_BROKEN)
+    if plan.quantization is None and not equal:
+        raise ExportError(
+            f"Expected the LiteRT-LM runtime to continue {prompt!r} as Keras "
+            f"does, {keras!r}. Received: {text!r}."
+        )
+    return {
+        "text": text,
+        "equal_text": equal,
+        "runtime_equal": text.rstrip(_BROKEN) == own.rstrip(_BROKEN),
+    }

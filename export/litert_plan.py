@@ -1,0 +1,146 @@
+"""What a LiteRT export is asked for, checked before any work is done."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_llm.causal_lm import CausalLM
+from keras_llm.errors import InputError
+from keras_llm.model import Decoder
+
+TFLITE, BUNDLE = ".tflite", ".litertlm"
+QUANTIZATIONS = (None, "int8")
+NEW_TOKENS, HELD_OUT_TOKENS = 64, 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is exported: checked arguments of `litert`."""
+
+    model: Decoder
+    lm: CausalLM | None  # None for a bare decoder
+    bundles: bool
+    quantization: str | None
+    slots: int | None
+
+    @property
+    def room(self) -> int:
+        """Tokens that prompt and answer may have together."""
+        return self.slots or self.model.config.context_length
+
+    @property
+    def end_ids(self) -> list[int]:
+        """Ids that end a text; none for a bare decoder."""
+        return list(self.lm.end_ids) if self.lm else []
+
+
+def make_plan(
+    lm: CausalLM | Decoder,
+    path: Path,
+    quantization: str | None,
+    slots: int | None,
+    tokenizer: Any,
+) -> Plan:
+    """Returns the plan for `litert`'s arguments; raises InputError."""
+    if path.suffix not in (TFLITE, BUNDLE):
+        raise InputError(
+            f"Expected a path that ends in {TFLITE} (the model alone) or "
+            f"{BUNDLE} (with its tokenizer). Received: {path}."
+        )
+    if quantization not in QUANTIZATIONS:
+        raise InputError(
+            'Expected quantization None (float32) or "int8". '
+            f"Received: {quantization!r}."
+        )
+    model = lm.model if isinstance(lm, CausalLM) else lm
+    if tokenizer is not None:
+        lm = CausalLM(model, tokenizer)
+    plan = Plan(
+        model,
+        lm if isinstance(lm, CausalLM) else None,
+        path.suffix == BUNDLE,
+        quantization,
+        slots,
+    )
+    context = model.config.context_length
+    if slots is not None and not 2 <= slots <= context:
+        raise InputError(
+            f"Expected cache_length from 2 to {context}, the context of the "
+            f"model, or None for a cache that grows. Received: {slots}."
+        )
+    if plan.bundles and plan.lm is None:
+        raise InputError(
+            f"Expected a tokenizer for a {BUNDLE} bundle. Received: a decoder "
+            f"alone. Pass tokenizer=, or export {TFLITE}."
+        )
+    if plan.bundles and not plan.end_ids:
+        raise InputError(
+            "Expected a tokenizer with an eos or <|end|> token: the runtime "
+            f"must know when to stop. Received: none. Export {TFLITE}."
+        )
+    _need_libraries(plan)
+    return plan
+
+
+def _need_libraries(plan: Plan) -> None:
+    needed = ["ai_edge_litert"]
+    needed += ["ai_edge_quantizer"] if plan.quantization else []
+    needed += ["litert_lm_builder", "litert_lm"] if plan.bundles else []
+    missing = [n for n in needed if importlib.util.find_spec(n) is None]
+    if missing:
+        raise InputError(
+            f"Expected the libraries for LiteRT to be installed. Received: no "
+            f'{", ".join(missing)}. Run: pip install "keras_llm[litert]".'
+        )
+
+
+def signature_lengths(
+    slots: int | None, prefill_lengths: Sequence[int]
+) -> list[int] | list[None]:
+    """Tokens of each prefill signature, the longest first."""
+    if slots is None:
+        return [None]
+    wrong = [n for n in prefill_lengths if not isinstance(n, int) or n < 1]
+    if wrong:
+        raise InputError(
+            "Expected prefill_lengths of 1 token or more. "
+            f"Received: {list(prefill_lengths)}."
+        )
+    # Without 1 a chat fails as soon as less than a chunk is left.
+    kept = {n for n in prefill_lengths if n <= slots} | {1}
+    return sorted(kept, reverse=True)
+
+
+def questions(
+    plan: Plan, prompt: str, held_out: str | Sequence[int] | None
+) -> dict[str, Any]:
+    """What Keras and the file are asked."""
+    ids = plan.lm.encode_prompt(prompt) if plan.lm else [0]
+    if len(ids) > plan.room - 2:
+        raise InputError(
+            f"Expected a prompt of at most {plan.room - 2} tokens, so that it "
+            f"can be continued. Received: {len(ids)}. Pass a shorter prompt."
+        )
+    most = min(HELD_OUT_TOKENS, plan.room)
+    if isinstance(held_out, str):
+        if plan.lm is None:
+            raise InputError(
+                "Expected held_out as ids for a decoder without a tokenizer. "
+                "Received: text. Pass tokenizer=, or ids."
+            )
+        held_out = plan.lm.encode_prompt(held_out)
+    if held_out is not None and len(held_out) < 2:
+        raise InputError(
+            f"Expected held_out of 2 tokens or more. Received: {len(held_out)}."
+        )
+    return {
+        "prompt": ids,
+        "new_tokens": min(NEW_TOKENS, plan.room - 1 - len(ids)),
+        "end_ids": plan.end_ids,
+        "held_out": None
+        if held_out is None
+        else [int(token) for token in held_out[:most]],
+        "held_out_tokens": most - 1,
+    }
