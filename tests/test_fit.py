@@ -251,8 +251,11 @@ def test_minutes_plan_the_steps_and_leave_no_trace(rows):
     plan = importlib.import_module("keras_llm.train.plan")
     from keras_llm.data import row_dataset
 
-    steps = plan.plan_steps(trainer, row_dataset(rows, 4), seconds=60.0)
-    assert steps > 10
+    done = []
+    chores = [(lambda: done.append(1), 4)]
+    batches = row_dataset(rows, 4)
+    assert plan.plan_steps(trainer, batches, 60.0, chores) > 10
+    assert len(done) == 2
     for variable, value in zip(variables, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
 

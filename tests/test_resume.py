@@ -188,6 +188,14 @@ def test_changed_settings_are_refused_by_name(rows, whole):
         tiny_run.train(rows, whole[0], resume=False)
 
 
+def test_second_process_in_the_folder_is_refused(rows, tmp_path):
+    from keras_llm.train.folder import only_process
+
+    with only_process(tmp_path):
+        with pytest.raises(InputError, match="another process trains there"):
+            tiny_run.train(rows, tmp_path)
+
+
 def test_other_rows_are_refused(whole, tmp_path):
     other = tiny_run.write_rows(tmp_path, count=30)
     with pytest.raises(InputError, match="rows have another content"):

@@ -6,7 +6,14 @@ from keras_llm.train.callbacks import (
     Samples,
     read_history,
 )
-from keras_llm.train.checkpoint import best, checkpoints, latest, restore, save
+from keras_llm.train.checkpoint import (
+    best,
+    checkpoints,
+    latest,
+    read_state,
+    restore,
+    save,
+)
 from keras_llm.train.fit import fit
 from keras_llm.train.losses import TokenLoss, token_loss
 from keras_llm.train.measure import Measure, Run, StopOnNan
@@ -47,6 +54,7 @@ __all__ = [
     "measured_peak",
     "precision_of",
     "read_history",
+    "read_state",
     "restore",
     "save",
     "token_loss",

@@ -17,6 +17,7 @@ import keras
 from keras_llm.errors import InputError
 from keras_llm.files import write_text
 from keras_llm.train import checkpoint
+from keras_llm.train.folder import config_of
 from keras_llm.train.measure import Run
 
 
@@ -167,13 +168,12 @@ class Checkpoints(keras.callbacks.Callback):
         due = self.run.finished or not self.run.step % self.every
         if not due and not self._improved(loss):
             return
-        config = getattr(self.model.decoder, "config", None)
         checkpoint.save(
             self.folder,
             self.model.decoder,
             self.model.optimizer,
             step=self.run.step,
-            config=config.to_dict() if hasattr(config, "to_dict") else None,
+            config=config_of(self.model.decoder),
             tokenizer=self.tokenizer,
             tokens=self.run.tokens,
             seconds=self.run.seconds,

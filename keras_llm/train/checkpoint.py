@@ -13,7 +13,6 @@ Keras' own formats lose the state of dropout's seed generators, and its
 """
 
 import dataclasses
-import json
 import os
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from keras_llm.errors import InputError
 from keras_llm.files import TEMPORARY, atomic_path, sha256_of
 from keras_llm.records import Record
 from keras_llm.train.arrays import matching_arrays, write_arrays
+from keras_llm.train.folder import config_of
 
 MODEL, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
 STATE = "state.json"
@@ -297,10 +297,9 @@ def _check_tokenizer(path: Path, state: State, tokenizer: str | None) -> None:
 
 
 def _check_config(path: Path, state: State, model: Any) -> None:
-    config = getattr(model, "config", None)
-    if state.config is None or not hasattr(config, "to_dict"):
+    here = config_of(model)
+    if state.config is None or here is None:
         return
-    here = json.loads(json.dumps(config.to_dict()))
     other = [
         f"{key}={state.config.get(key)!r} (the model has {here.get(key)!r})"
         for key in here

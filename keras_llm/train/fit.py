@@ -7,8 +7,9 @@ resume from, and the callbacks.
 
 import contextlib
 import os
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ import keras
 import numpy as np
 
 from keras_llm.errors import InputError
-from keras_llm.records import Record
 from keras_llm.train import checkpoint
 from keras_llm.train.callbacks import (
     Checkpoints,
@@ -33,6 +33,8 @@ from keras_llm.train.folder import (
     SAMPLES,
     Plan,
     check_unchanged,
+    config_of,
+    only_process,
 )
 from keras_llm.train.measure import Measure, Run, StopOnNan
 from keras_llm.train.optimizers import AdamW, WarmupCosine
@@ -126,7 +128,8 @@ def fit(
         started=started,
     )
     training.open_data(rows, validation_rows, tokenizer)
-    return training.complete_report(resume) or training.run()
+    with only_process(training.out):
+        return training.complete_report(resume) or training.run()
 
 
 class _Training:
@@ -237,13 +240,31 @@ class _Training:
                 trainer,
                 batches,
                 self.limit - (time.monotonic() - self.started),
-                self.validation and self.validation.once(),
-                self.settings.validate_every,
+                list(self._chores(trainer)),
             )
         steps = int(steps or 1)
         if self.out is not None:
             self._plan(steps).save(self.out / PLAN)
         return steps
+
+    def _chores(self, trainer: TokenTrainer) -> Iterator[tuple]:
+        """What takes time between the steps, and every how many steps."""
+        s = self.settings
+        validation, sample, out = self.validation, self.sample, self.out
+
+        def save() -> None:
+            with tempfile.TemporaryDirectory(dir=out) as folder:
+                checkpoint.save(folder, self.model, trainer.optimizer, step=0)
+
+        if validation is not None:
+            yield (
+                lambda: trainer.evaluate(validation.once(), verbose=0),
+                s.validate_every,
+            )
+        if sample is not None:
+            yield lambda: sample(self.model), s.sample_every
+        if out is not None:
+            yield save, s.checkpoint_every
 
     def _plan(self, steps: int) -> Plan:
         return Plan(
@@ -306,9 +327,8 @@ class _Training:
         return [*calls, line, *self.callbacks]
 
     def _described(self, run: Run) -> dict[str, Any]:
-        config = getattr(self.model, "config", None)
-        shown = config.to_dict() if isinstance(config, Record) else None
-        return {**self._plan(run.total_steps).to_dict(), "config": shown}
+        plan = self._plan(run.total_steps).to_dict()
+        return {**plan, "config": config_of(self.model)}
 
     def _flops(self) -> int:
         return flops_per_token(self.model, self.source.time)

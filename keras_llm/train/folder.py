@@ -1,6 +1,9 @@
 """The folder of a run: its files, and what it was started with."""
 
+import contextlib
 import dataclasses
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from keras_llm.records import Record
 
 PLAN, REPORT, HISTORY = "train.json", "report.json", "metrics.jsonl"
 SAMPLES, CHECKPOINTS, BOARD = "samples.jsonl", "checkpoints", "tensorboard"
+LOCK = ".lock"
 # Settings that may change when a run is resumed: the losses stay the same.
 FREE = {"keep", "precision"} | {
     f"{name}_every" for name in ("validate", "checkpoint", "sample")
@@ -65,3 +69,50 @@ def check_unchanged(folder: Path, saved: Plan, here: Plan) -> None:
             f"Received: {'; '.join(changed)}. Use the same settings to "
             "continue, or another folder to start anew."
         )
+
+
+def config_of(model: Any) -> dict[str, Any] | None:
+    """Returns a decoder's config as JSON would give it back, or None.
+
+    Example:
+
+    >>> config_of(object()) is None
+    True
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, Record):
+        return None
+    return json.loads(json.dumps(config.to_dict()))
+
+
+@contextlib.contextmanager
+def only_process(folder: Path | None) -> Iterator[None]:
+    """Holds a run's folder, so that no other process trains in it.
+
+    The system gives it back when the process ends, also by a kill.
+
+    Raises:
+        InputError: Another process trains there.
+
+    Example:
+
+    >>> import tempfile
+    >>> with only_process(Path(tempfile.mkdtemp())):
+    ...     pass
+    """
+    if folder is None:
+        yield
+        return
+    import fcntl  # not on every system
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"Expected {folder} for this run alone. Received: another "
+                "process trains there. Wait until it ends, or choose another "
+                "folder."
+            ) from error
+        yield

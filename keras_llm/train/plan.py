@@ -1,6 +1,7 @@
 """How many steps fit into the minutes: measured, then undone."""
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 from keras_llm.errors import InputError
 
 SHARE = 0.02  # of the time to measure for
-FILL = 0.95  # of the time to plan for: checkpoints, samples, noise
+FILL = 0.95  # of the time to plan for; the rest is noise
 MOST = 64  # steps to measure at most
 
 
@@ -33,10 +34,9 @@ def plan_steps(
     trainer: keras.Model,
     batches: Any,
     seconds: float,
-    validation: Any = None,
-    validate_every: int = 1,
+    chores: Sequence[tuple[Callable[[], Any], int]] = (),
 ) -> int:
-    """Returns how many steps, with validations, take about `seconds`.
+    """Returns how many steps, with what comes between, take `seconds`.
 
     Trains a few steps for the measurement and puts every variable back, so
     that a run starts as if nothing had happened; the compiled step is kept.
@@ -46,8 +46,8 @@ def plan_steps(
         trainer: A compiled `TokenTrainer` with a built optimizer.
         batches: The endless batches of the run.
         seconds: Time for measuring and the whole run.
-        validation: Data of a validation, or None.
-        validate_every: Steps between validations.
+        chores: What a run does every so many steps, and how many: validate,
+            save, sample. Each is done twice, because the first may compile.
 
     Returns:
         Steps, at least 1.
@@ -69,11 +69,7 @@ def plan_steps(
     step = float(np.median(np.diff(times.begins)[1:]))
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
-    if validation is not None:
-        trainer.evaluate(validation, steps=1, verbose=0)  # compiles
-        begin = time.perf_counter()
-        trainer.evaluate(validation, verbose=0)
-        step += (time.perf_counter() - begin) / validate_every
+    step += sum(min(_timed(work), _timed(work)) / n for work, n in chores)
     left = seconds - (time.perf_counter() - start)
     if left <= 0:
         raise InputError(
@@ -82,3 +78,9 @@ def plan_steps(
             "a smaller model."
         )
     return max(1, int(left * FILL / step))
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin

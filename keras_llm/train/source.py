@@ -95,7 +95,7 @@ tf.data.Dataset of (inputs, targets, weights). Received: list.
 def open_validation(
     data: Any,
     model: keras.Model,
-    batch_size: int | None,
+    batch_size: int,
     tokenizer: Any = None,
 ) -> Source:
     """As `open_source`, for data of any size that are scored once.
@@ -105,11 +105,10 @@ def open_validation(
 
     Example: see `open_source`.
     """
+    size: int | None = None
     if isinstance(data, Rows):
-        batch_size = min(batch_size, max(len(data), 1))
-    elif hasattr(data, "element_spec"):
-        batch_size = None
-    return open_source(data, model, batch_size, tokenizer)
+        size = min(batch_size, max(len(data), 1))
+    return open_source(data, model, size, tokenizer)
 
 
 def _from_rows(rows: Rows, batch_size: int, tokenizer: Any) -> Source:

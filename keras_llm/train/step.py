@@ -61,7 +61,7 @@ class TokenMetrics(keras.metrics.Metric):
         }
 
 
-class TokenTrainer(BackendStep, keras.Model):
+class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
     """Trains a decoder on the next token through stock `compile` and `fit`.
 
     Data are `(inputs, targets, weights)`: a dictionary of int32 `(batch,

@@ -2,28 +2,33 @@
 
 from typing import Any
 
-import jax
 import keras
-from jax import numpy as jnp
+from keras import ops
 
 from keras_llm.train.losses import TokenLoss
 
 
 class BackendStep:
-    """`train_step` and `test_step` of `TokenTrainer` on JAX."""
+    """`train_step` and `test_step` of `TokenTrainer` on JAX.
+
+    Example:
+
+    >>> hasattr(BackendStep, "test_step")
+    True
+    """
 
     def train_step(self: Any, state: tuple, data: Any) -> tuple[dict, tuple]:
         """One optimizer step; returns the metrics so far and the new state."""
         trainable, fixed, optimizer, metrics = state
         batch = self.unpack(data)
-        tokens = jnp.maximum(jnp.sum(batch[2]), 1.0)
+        tokens = ops.maximum(ops.sum(batch[2]), 1.0)
         gradients, loss, fixed = self._accumulated(
             trainable, fixed, batch, tokens
         )
         gradients, norm = self.clip(gradients)
         mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            rate = jnp.asarray(self.optimizer.learning_rate)
+            rate = ops.convert_to_tensor(self.optimizer.learning_rate)
         trainable, optimizer = self.optimizer.stateless_apply(
             optimizer, gradients, trainable
         )
@@ -68,6 +73,8 @@ class BackendStep:
     def _accumulated(
         self: Any, trainable: list, fixed: list, batch: tuple, tokens: Any
     ) -> tuple[list, TokenLoss, list]:
+        import jax
+
         gradient = jax.grad(self._objective, has_aux=True)
         if self.accumulate == 1:
             sums, (loss, fixed) = gradient(trainable, fixed, batch, tokens)
@@ -76,13 +83,12 @@ class BackendStep:
         def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
             sums, loss, fixed = carry
             more, (extra, fixed) = gradient(trainable, fixed, part, tokens)
-            return jax.tree.map(jnp.add, (sums, loss), (more, extra)) + (
-                fixed,
-            ), None
+            sums, loss = jax.tree.map(ops.add, (sums, loss), (more, extra))
+            return (sums, loss, fixed), None
 
-        zero = jnp.zeros(())
+        zero = ops.zeros(())
         start = (
-            jax.tree.map(jnp.zeros_like, trainable),
+            jax.tree.map(ops.zeros_like, trainable),
             TokenLoss(zero, zero, zero, zero),
             fixed,
         )
@@ -94,8 +100,8 @@ class BackendStep:
         missing = -rows % self.accumulate
 
         def split(x: Any) -> Any:
-            padding = [(0, missing)] + [(0, 0)] * (x.ndim - 1)
+            padding = [(0, missing)] + [(0, 0)] * (len(x.shape) - 1)
             parts = (self.accumulate, -1, *x.shape[1:])
-            return jnp.pad(jnp.asarray(x), padding).reshape(parts)
+            return ops.reshape(ops.pad(x, padding), parts)
 
-        return jax.tree.map(split, batch)
+        return keras.tree.map_structure(split, batch)
