@@ -1,1 +1,33 @@
-"""(to be filled)"""
+"""Export: everything that leaves Keras, each checked before it is announced.
+
+`saved_model` for TensorFlow servers, `litert` for phones, `serve` for a small
+endpoint over a SavedModel. Imported on first use: they are heavy.
+"""
+
+import importlib
+from typing import Any
+
+_PUBLIC = {
+    "ExportError": "errors",
+    "LitertReport": "litert_report",
+    "LitertRunner": "litert_runner",
+    "SavedModelReport": "saved_model_export",
+    "create_app": "serve",
+    "litert": "litert_export",
+    "saved_model": "saved_model_export",
+    "versions": "saved_model_export",
+}
+
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used."""
+    if name in _PUBLIC:
+        module = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
+        return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

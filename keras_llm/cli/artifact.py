@@ -7,11 +7,10 @@ import typer
 
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import command, report, start_tensorflow
-from keras_llm.cli.model import Model, load_model
+from keras_llm.cli.model import Model, load_model, rounded
 from keras_llm.errors import InputError
 
 FORMATS = ("saved_model", "litert", "litertlm")
-KILO = 1000
 
 
 @verb(
@@ -60,7 +59,11 @@ def export(
     else:
         done = write_litert(lm, output, format, quantization, cache_length)
     following = [command("serve", output)] if format == "saved_model" else []
-    report(f"Exported {done.path}", artifact_facts(done), *following)
+    facts = {
+        name: rounded(value, 4) if isinstance(value, float) else value
+        for name, value in artifact_facts(done).items()
+    }
+    report(f"Exported {done.path}", facts, *following)
 
 
 @verb("keras-llm serve runs/artifacts --port 8000")
@@ -117,9 +120,23 @@ def write_litert(
 
 
 def artifact_facts(done: Any) -> dict[str, Any]:
-    """The lines of a report that are numbers, texts or yes and no."""
-    return {
-        name.replace("_", " "): value
-        for name, value in done.to_dict().items()
-        if isinstance(value, (int, float, str)) and name != "path"
+    """Returns what a person wants to know of any export's report."""
+    from keras_llm.export import SavedModelReport
+
+    if isinstance(done, SavedModelReport):
+        return {
+            "bytes": done.size,
+            "decode tokens/s": done.tokens_per_second,
+            "greedy text equals Keras's": done.equal,
+            "signatures": " ".join(done.signatures),
+            "kinds of operations": len(done.operations),
+        }
+    facts = {
+        "bytes": done.bytes,
+        "decode tokens/s": done.decode_tokens_per_second,
+        "greedy text equals Keras's": done.equal_text,
+        "nats per token lost": done.delta_nats,
     }
+    if done.quantization:
+        facts["times smaller than float32"] = done.ratio
+    return facts

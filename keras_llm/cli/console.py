@@ -60,13 +60,25 @@ def report(title: str, facts: Mapping[str, Any], *next_commands: str) -> None:
     table.add_column(style="cyan")
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        shown = f"{value:,}" if isinstance(value, int) else str(value)
-        table.add_row(name, shown)
+        table.add_row(name, shown(value))
     console.print(table)
     if next_commands:
         console.print("Next:", style="bold")
     for line in next_commands:
         console.print(f"  {line}", soft_wrap=True, highlight=False)
+
+
+def shown(value: Any) -> str:
+    """Returns a value as a table shows it.
+
+    Example:
+
+    >>> shown(12345), shown(True), shown(None)
+    ('12,345', 'yes', '')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def command(*words: object) -> str:

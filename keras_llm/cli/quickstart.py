@@ -14,7 +14,12 @@ import typer
 from rich.console import Console
 
 from keras_llm.cli.app import verb
-from keras_llm.cli.artifact import SAVED_MODEL, write_litert, write_saved_model
+from keras_llm.cli.artifact import (
+    SAVED_MODEL,
+    artifact_facts,
+    write_litert,
+    write_saved_model,
+)
 from keras_llm.cli.console import start_tensorflow
 from keras_llm.cli.model import (
     heldout_bits,
@@ -260,18 +265,19 @@ class _Quickstart:
                     self.trained.parameters * FLOAT32,
                     self.keras_speed,
                 ),
-                *(
-                    artifact_row(
-                        str(Path(done.path).relative_to(self.folder)),
-                        done.size,
-                        done.tokens_per_second,
-                        done.equal,
-                        getattr(done, "delta_nats", None),
-                    )
-                    for done in self.artifacts
-                ),
+                *map(self._artifact_row, self.artifacts),
             ],
             texts=dict(zip(PROMPTS, self.texts, strict=True)),
+        )
+
+    def _artifact_row(self, done: Any) -> dict[str, str]:
+        facts = artifact_facts(done)
+        return artifact_row(
+            str(Path(done.path).relative_to(self.folder)),
+            facts["bytes"],
+            facts["decode tokens/s"],
+            facts["greedy text equals Keras's"],
+            facts.get("nats per token lost"),
         )
 
     def _facts(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from keras_llm.cli.console import command
+from keras_llm.cli.console import command, shown
 from keras_llm.cli.model import rounded
 from keras_llm.files import write_text
 
@@ -61,7 +61,7 @@ def write_page(folder: Path, found: Findings) -> None:
     from keras_llm.train import read_history
 
     plot_loss(read_history(folder / "model" / "metrics.jsonl"), folder / LOSS)
-    facts = [{"fact": k, "value": _shown(v)} for k, v in found.facts.items()]
+    facts = [{"fact": k, "value": shown(v)} for k, v in found.facts.items()]
     samples = "\n\n".join(
         f"```text\n{prompt}{text}\n```" for prompt, text in found.texts.items()
     )
@@ -80,7 +80,7 @@ def show(folder: Path, found: Findings, seconds: float) -> None:
     facts = Table(show_header=False, title_justify="left")
     facts.title = f"From text to artifacts in {seconds / 60:.1f} minutes"
     for name, value in found.facts.items():
-        facts.add_row(name, _shown(value))
+        facts.add_row(name, shown(value))
     artifacts = Table(*found.artifacts[0])
     for row in found.artifacts:
         artifacts.add_row(*row.values())
@@ -93,7 +93,3 @@ def show(folder: Path, found: Findings, seconds: float) -> None:
         f"tensorboard --logdir {model / 'tensorboard'}",
     ):
         console.print(f"  {line}", soft_wrap=True, highlight=False)
-
-
-def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
