@@ -111,27 +111,28 @@ class DecoderStep:
 
         Args:
             hidden: `(rows, hidden_dim)` from `hidden`.
-            head: What `head()` returned; None multiplies by the table itself.
+            head: What `head()` returned; None makes it.
         """
-        x = self._normalize(hidden)
-        if head is None:
-            return ops.cast(self._embedding(x, reverse=True), "float32")
-        logits = ops.cast(ops.matmul(x, head), "float32")
         cap = self.config.final_softcap
-        return logits if cap is None else cap * ops.tanh(logits / cap)
+        head = self.head() if head is None else head
+        logits = ops.matmul(self._normalize(hidden, cap or 1.0), head)
+        logits = ops.cast(logits, "float32")
+        return logits if cap is None else cap * ops.tanh(logits)
 
-    def _normalize(self, x: Any) -> Any:
-        """The final norm, with the RMS form scaled before it is divided.
+    def _normalize(self, x: Any, divisor: float) -> Any:
+        """The final norm divided by a soft cap.
 
-        The other order lets the LiteRT converter fold the scale into a tied
-        head, which stores the token table twice.
+        The RMS form is scaled first and divided last, all at once: constants
+        beside the head's product are folded into the head by the LiteRT
+        converter, and a tied head is then a second copy of the token table.
         """
         if self.config.norm != "rms":
-            return self._final_norm(x)
+            return self._final_norm(x) / divisor
         x = ops.cast(x, "float32")
         scale = ops.convert_to_tensor(self._final_norm.scale)
         mean = ops.mean(ops.square(x), axis=-1, keepdims=True)
-        return self._cast(x * scale * ops.rsqrt(mean + self.config.norm_eps))
+        root = ops.rsqrt(mean + self.config.norm_eps) / divisor
+        return self._cast(x * scale * root)
 
     def _masks(self, positions: Any, slots: Any, mask: Any) -> dict[str, Any]:
         """The mask of each kind of block."""
