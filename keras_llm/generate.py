@@ -17,6 +17,7 @@ from keras_llm.errors import InputError
 from keras_llm.layers import new_cache, visibility
 from keras_llm.model import Decoder
 from keras_llm.sampling import (
+    CONTROL_KINDS,
     Controls,
     GenerationSettings,
     controls_for,
@@ -77,11 +78,12 @@ def start(
         "done": tf.zeros([rows], tf.bool),
         "ended": tf.zeros([rows], tf.bool),
         "output": tf.fill([rows, tf.reduce_max(budget)], NO_TOKEN),
-        "controls": controls,
-        "uniforms": controls
-        and row_uniforms(seeds, step.config.context_length),
-        "seen": _seen(step, tokens, lengths) if penalizes else None,
     }
+    if controls is not None:
+        state["controls"] = controls
+        state["uniforms"] = row_uniforms(seeds, step.config.context_length)
+    if penalizes:
+        state["seen"] = _seen(step, tokens, lengths)
     return {**_emit(state, step.logits(last), end_ids), "caches": caches}
 
 
@@ -125,19 +127,17 @@ def advance(
 
 def _split(state: State) -> tuple[State, State]:
     """Parts that change in the loop, and parts that do not."""
-    constant = ("prompt", "budget", "controls", "uniforms")
-    if state["seen"] is None:
-        constant += ("seen",)
+    constant = {"prompt", "budget", "controls", "uniforms"} & set(state)
     moving = {k: v for k, v in state.items() if k not in constant}
     return moving, {name: state[name] for name in constant}
 
 
 def _emit(state: State, logits: Any, end_ids: Sequence[int]) -> State:
     """Picks a token for every row and writes it to rows still running."""
-    if state["seen"] is not None:
+    if "seen" in state:
         penalty = state["controls"].repetition_penalty
         logits = penalize(logits, state["seen"], penalty)
-    if state["controls"] is None:
+    if "controls" not in state:
         token = tf.argmax(logits, axis=-1, output_type=tf.int32)
     else:
         numbers = state["uniforms"][:, state["count"]]
@@ -159,7 +159,7 @@ def _emit(state: State, logits: Any, end_ids: Sequence[int]) -> State:
             column[None, :] & writes[:, None], token[:, None], state["output"]
         ),
     }
-    if state["seen"] is not None:
+    if "seen" in state:
         now = tf.one_hot(token, logits.shape[-1], True, False, dtype=tf.bool)
         changed["seen"] = state["seen"] | now
     return {**state, **changed}
@@ -173,6 +173,25 @@ def _seen(step: DecoderStep, tokens: Any, lengths: Any) -> Any:
     return tf.reduce_any(
         tf.one_hot(ids, size, True, False, dtype=tf.bool), axis=1
     )
+
+
+def _start_signature(controlled: bool) -> list:
+    """What `start` takes, for any number of rows of any length."""
+    row = {kind: tf.TensorSpec([None], kind) for kind in CONTROL_KINDS}
+    signature = [
+        tf.TensorSpec([None, None], tf.int32),
+        row["int32"],
+        row["int32"],
+    ]
+    if controlled:
+        controls = Controls(*(row[kind] for kind in CONTROL_KINDS))
+        signature += [controls, tf.TensorSpec([None], tf.int64)]
+    return signature
+
+
+def _any_size(tensor: Any) -> tf.TensorSpec:
+    """A tensor's spec; sizes that differ between calls are None already."""
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 class TokenGenerator:
@@ -228,21 +247,19 @@ class TokenGenerator:
         budget = np.minimum(
             settings.max_new_tokens, self.config.context_length - lengths
         )
-        controls, seeds = None, None
+        inputs = [tokens, lengths, budget]
         if settings.samples or settings.penalizes:
-            controls = controls_for(settings, len(prompts))
             seeds = settings.seed + np.arange(len(prompts), dtype="int64")
-        function = self._function("start", settings.penalizes, controls)
-        return function(
-            tf.constant(tokens), tf.constant(lengths), tf.constant(budget),
-            controls, seeds if seeds is None else tf.constant(seeds),
-        )  # fmt: skip
+            inputs += [controls_for(settings, len(prompts)), seeds]
+        kind = (settings.samples or settings.penalizes, settings.penalizes)
+        return self._function("start", *kind)(
+            *tf.nest.map_structure(tf.constant, inputs)
+        )
 
     def advance(self, state: State, most: int) -> State:
         """Runs `advance` compiled; see there."""
-        penalizes = state["seen"] is not None
-        function = self._function("advance", penalizes, state["controls"])
-        return function(state, tf.constant(most))
+        kind = ("controls" in state, "seen" in state)
+        return self._function("advance", *kind)(state, tf.constant(most))
 
     @staticmethod
     def rows(state: State) -> list[list[int]]:
@@ -253,25 +270,33 @@ class TokenGenerator:
             for row, size in zip(output, length, strict=True)
         ]
 
-    def _function(self, name: str, penalizes: bool, controls: Any) -> Any:
-        key = (name, penalizes, controls is None)
+    def _function(self, name: str, controlled: bool, penalizes: bool) -> Any:
+        """`start` or `advance`, traced once for rows of any number and size."""
+        key = (name, controlled, penalizes)
         if key not in self._compiled:
             ends, step = self.end_ids, self._step
+            begins = _start_signature(controlled)
 
-            def begin(tokens, lengths, budget, controls, seeds):
+            def begin(*inputs: Any) -> State:
+                tokens, lengths, budget, *rest = inputs
+                controls, seeds = rest or (None, None)
                 return start(
                     *(step, tokens, lengths, budget, ends),
                     *(controls, seeds, penalizes),
                 )
 
-            def go_on(state, most):
+            def go_on(state: State, most: Any) -> State:
                 return advance(step, state, most, ends)
 
-            self._compiled[key] = tf.function(
-                begin if name == "start" else go_on,
-                reduce_retracing=True,
-                autograph=False,
-            )
+            if name == "start":
+                traced = tf.function(begin, begins, autograph=False)
+            else:
+                state = self._function("start", controlled, penalizes)
+                made = state.get_concrete_function().structured_outputs
+                spec = tf.nest.map_structure(_any_size, made)
+                whole = tf.TensorSpec([], tf.int32)
+                traced = tf.function(go_on, [spec, whole], autograph=False)
+            self._compiled[key] = traced
         return self._compiled[key]
 
     def _padded(

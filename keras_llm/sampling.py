@@ -109,6 +109,9 @@ class Controls(NamedTuple):
     repetition_penalty: Any
 
 
+CONTROL_KINDS = ("float32", "int32", "float32", "float32", "float32")
+
+
 def controls_for(settings: GenerationSettings, rows: Any) -> Controls:
     """Returns the same settings for every row.
 
@@ -120,11 +123,10 @@ def controls_for(settings: GenerationSettings, rows: Any) -> Controls:
     import tensorflow as tf
 
     values = [getattr(settings, name) for name in Controls._fields]
-    kinds = ["float32", "int32", "float32", "float32", "float32"]
     return Controls(
         *(
             tf.fill([rows], tf.constant(value, kind))
-            for value, kind in zip(values, kinds, strict=True)
+            for value, kind in zip(values, CONTROL_KINDS, strict=True)
         )
     )
 
