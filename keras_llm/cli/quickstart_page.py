@@ -51,7 +51,7 @@ def artifact_row(
         "MB": f"{size / MEGA:.1f}",
         "decode tokens/s": rounded(tokens_per_second, 0) or "",
         "greedy text": compared[equal],
-        "nats/token lost": rounded(delta_nats, 4) or "",
+        "nats/token lost": "" if delta_nats is None else f"{delta_nats:z.4f}",
     }
 
 
