@@ -48,7 +48,7 @@ def split(request):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def starts_of(strings):
-        data, kinds = read(strings, constants)
+        _, data, kinds = read(strings, constants)
         return data, word_starts(data, kinds, rule)
 
     def words(strings: list[str | bytes]) -> list[list[str]]:

@@ -4,27 +4,26 @@
 layer and without TensorFlow, for data work that should start in no time.
 """
 
-import importlib
 from typing import Any
 
-_PUBLIC = {
-    "BytePairTokenizer": "bpe",
-    "HostTokenizer": "host",
-    "IncrementalDecoder": "byte_text",
-    "PATTERNS": "pretokenize",
-    "Vocabulary": "vocabulary",
-}
+from keras_llm.tokenizers.byte_text import IncrementalDecoder
+from keras_llm.tokenizers.host import HostTokenizer
+from keras_llm.tokenizers.pretokenize import PATTERNS
+from keras_llm.tokenizers.vocabulary import Vocabulary
 
-__all__ = list(_PUBLIC)
+__all__ = [
+    "PATTERNS",
+    "BytePairTokenizer",
+    "HostTokenizer",
+    "IncrementalDecoder",
+    "Vocabulary",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used."""
-    if name in _PUBLIC:
-        module = importlib.import_module(f"{__name__}.{_PUBLIC[name]}")
-        return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Imports the layer when it is first used: it brings TensorFlow."""
+    if name == "BytePairTokenizer":
+        from keras_llm.tokenizers.bpe import BytePairTokenizer
 
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+        return BytePairTokenizer
+    raise AttributeError(f"{__name__} has no attribute {name!r}")

@@ -16,7 +16,9 @@ from keras_llm.tokenizers.graph_split import word_starts
 from keras_llm.tokenizers.graph_text import END, class_constants, read
 from keras_llm.tokenizers.vocabulary import Vocabulary
 
-_SHORT, _MEDIUM = 7, 15
+_SHORT = 7
+# What `_packed` makes of the byte that ends a text; such words have no ids.
+_END_KEY = (1 << 56) | END
 
 
 class GraphEngine:
@@ -49,11 +51,19 @@ class GraphEngine:
 
     def encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Returns int32 ids `(batch, None)` of strings `(batch,)`."""
-        data, kinds = read(strings, self._constants)
+        # Most of these operations are slow or missing on an accelerator.
+        with tf.device("CPU"):
+            return self._encode(strings)
+
+    def _encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
+        joined, data, kinds = read(strings, self._constants)
         starts = tf.where(word_starts(data, kinds, self.vocabulary.rule))
         starts = tf.cast(starts[:, 0], tf.int32)
         lengths = tf.concat([starts[1:], [tf.size(data)]], 0) - starts
-        ids, offsets, counts, words = self._unique(data, starts, lengths)
+        words, count = _different(joined, data, starts, lengths)
+        ids, offsets, counts = self._encode_words(
+            data, *_examples(words, count, starts, lengths)
+        )
         offsets, counts = (tf.gather(x, words) for x in (offsets, counts))
         bounds = tf.concat([[0], tf.cumsum(counts)], 0)
         values = tf.gather(ids, _ranges(offsets, counts, bounds))
@@ -63,34 +73,27 @@ class GraphEngine:
             values, tf.cast(rows, tf.int64), validate=False
         )
 
-    def _unique(self, data, starts, lengths) -> tuple[tf.Tensor, ...]:
-        """Encodes every different word once.
-
-        Returns:
-            Ids of all different words; for each different word the offset of
-            its ids and their number; for each word which one it is.
-        """
-        groups = _groups(data, starts, lengths)
-        flat = tf.concat([data for _, _, data, _ in groups], 0)
-        sizes = tf.concat([sizes for _, _, _, sizes in groups], 0)
-        which, count = [], 0
-        for _, index, _, sizes_of in groups:
-            which.append(index + count)
-            count += tf.size(sizes_of)
-        words = tf.dynamic_stitch([at for at, *_ in groups], which)
-        stops = tf.cumsum(sizes)
+    def _encode_words(self, data, starts, lengths) -> tuple[tf.Tensor, ...]:
+        """Returns the ids of all words; each one's offset and count in it."""
+        places = tf.ragged.range(starts, starts + lengths).values
+        data = tf.gather(data, places)
+        stops = tf.cumsum(lengths)
         last = tf.scatter_nd(
-            stops[:, None] - 1, tf.ones_like(stops), tf.shape(flat)
+            stops[:, None] - 1, tf.ones_like(stops), tf.shape(data)
         )
-        ids = merge(flat, last > 0, self._constants)
-        kept = (ids >= 0) & (flat != END)
+        ids = merge(data, last > 0, self._constants)
+        kept = (ids >= 0) & (data != END)
         before = tf.concat([[0], tf.cumsum(tf.cast(kept, tf.int32))], 0)
-        offsets = tf.gather(before, stops - sizes)
+        offsets = tf.gather(before, stops - lengths)
         counts = tf.gather(before, stops) - offsets
-        return tf.boolean_mask(ids, kept), offsets, counts, words
+        return tf.gather_nd(ids, tf.where(kept)), offsets, counts
 
     def decode(self, ids: Any, skip_special_tokens: bool = False) -> tf.Tensor:
         """Returns strings `(batch,)` of ids `(batch, time)`, -1 skipped."""
+        with tf.device("CPU"):
+            return self._decode(ids, skip_special_tokens)
+
+    def _decode(self, ids: Any, skip_special_tokens: bool) -> tf.Tensor:
         if isinstance(ids, tf.RaggedTensor):
             values = self._pieces(ids.values, skip_special_tokens)
             joined = tf.strings.reduce_join(ids.with_values(values), axis=-1)
@@ -107,93 +110,58 @@ class GraphEngine:
         return tf.where(shown, tf.gather(self._tokens, ids), "")
 
 
-def _groups(data, starts, lengths) -> list[tuple[tf.Tensor, ...]]:
-    """Finds the different words among short, medium and long ones.
+def _different(joined, data, starts, lengths) -> tuple[tf.Tensor, tf.Tensor]:
+    """Numbers the different words, so that each is encoded once.
 
-    Bytes are packed into integers, which are far faster to compare than
-    strings: 7 bytes and the length in one, 15 bytes in two. Longer words are
-    rare and stay as they are.
+    Up to 7 bytes and the length are packed into one integer, which is far
+    faster to compare than a string. Longer words are rare.
 
     Returns:
-        For each group: which words it has, for each of these the number of
-        its different word, the bytes of the different words, their lengths.
+        The number of each word, and how many there are.
     """
-    short = tf.where(lengths <= _SHORT)[:, 0]
-    medium = tf.where((lengths > _SHORT) & (lengths <= _MEDIUM))[:, 0]
-    long = tf.where(lengths > _MEDIUM)[:, 0]
-    blocks = _blocks(data)
-    return [
-        _short(blocks, *_pick(short, starts, lengths)),
-        _medium(blocks, *_pick(medium, starts, lengths)),
-        _long(data, *_pick(long, starts, lengths)),
-    ]
+    short = lengths <= _SHORT
+    keys = tf.where(short, _packed(data, starts, lengths), _END_KEY)
+    keys, words = tf.unique(keys)
+    long = tf.where(~short)
+    texts = tf.strings.substr(
+        joined, tf.gather_nd(starts, long), tf.gather_nd(lengths, long)
+    )
+    texts, numbers = tf.unique(texts)
+    words = tf.tensor_scatter_nd_update(words, long, numbers + tf.size(keys))
+    return words, tf.size(keys) + tf.size(texts)
 
 
-def _pick(at, starts, lengths) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    at = tf.cast(at, tf.int32)
-    return at, tf.gather(starts, at), tf.gather(lengths, at)
+def _packed(data, starts, lengths) -> tf.Tensor:
+    """Returns the first 7 bytes of each word and its length as one integer.
+
+    All 8 bytes from the start of a word are read at once, out of the two
+    blocks of 8 bytes they lie in. A shift by 64 is undefined; so shifts that
+    may be that long go in two steps.
+    """
+    padded = tf.pad(data, [[0, 8 + (-tf.size(data)) % 8]])
+    blocks = tf.bitcast(tf.reshape(padded, [-1, 8]), tf.uint64)
+    block, step = starts // 8, tf.cast(starts % 8 * 8, tf.uint64)
+    low = _right(tf.gather(blocks, block), step)
+    high = _left(_left(tf.gather(blocks, block + 1), 63 - step), 1)
+    # Bytes beyond the word leave at the top.
+    size = tf.minimum(lengths, _SHORT)
+    half = tf.cast(32 - 4 * size, tf.uint64)
+    word = _left(_left(tf.bitwise.bitwise_or(low, high), half), half)
+    word = _right(_right(word, half), half)
+    size = _left(tf.cast(size, tf.uint64), 56)
+    return tf.bitcast(tf.bitwise.bitwise_or(word, size), tf.int64)
 
 
-def _blocks(data: tf.Tensor) -> tf.Tensor:
-    """Returns the bytes, eight in a uint64, with two more blocks of zeros."""
-    padded = tf.pad(data, [[0, 16 + (-tf.size(data)) % 8]])
-    return tf.bitcast(tf.reshape(padded, [-1, 8]), tf.uint64)
+_left, _right = tf.bitwise.left_shift, tf.bitwise.right_shift
 
 
-def _window(blocks: tf.Tensor, at: tf.Tensor) -> tf.Tensor:
-    """Returns the eight bytes from `at` on, as one integer."""
-    low = tf.gather(blocks, at // 8)
-    high = tf.gather(blocks, at // 8 + 1)
-    step = tf.cast(at % 8 * 8, tf.uint64)
-    # Shifting by 64 is undefined: shift by 63 - step, and then by one.
-    high = tf.bitwise.left_shift(tf.bitwise.left_shift(high, 63 - step), 1)
-    return tf.bitwise.bitwise_or(tf.bitwise.right_shift(low, step), high)
-
-
-def _packed(window: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Keeps the first `lengths` (up to 7) bytes; the length takes the last."""
-    drop = tf.cast(64 - 8 * lengths, tf.uint64)
-    # A length of 0 would shift by 64.
-    half = drop // 2
-    window = tf.bitwise.left_shift(window, half)
-    window = tf.bitwise.left_shift(window, drop - half)
-    window = tf.bitwise.right_shift(window, half)
-    window = tf.bitwise.right_shift(window, drop - half)
-    size = tf.bitwise.left_shift(tf.cast(lengths, tf.uint64), 56)
-    return tf.bitcast(tf.bitwise.bitwise_or(window, size), tf.int64)
-
-
-def _bytes(keys: tf.Tensor) -> tf.Tensor:
-    return tf.bitcast(keys, tf.uint8)
-
-
-def _trimmed(rows: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
-    """Returns the first `sizes` bytes of each row, one row after another."""
-    return tf.boolean_mask(rows, tf.sequence_mask(sizes, tf.shape(rows)[1]))
-
-
-def _short(blocks, at, starts, lengths) -> tuple[tf.Tensor, ...]:
-    keys, index = tf.unique(_packed(_window(blocks, starts), lengths))
-    rows = _bytes(keys)
-    sizes = tf.cast(rows[:, 7], tf.int32)
-    return at, index, _trimmed(rows, sizes), sizes
-
-
-def _medium(blocks, at, starts, lengths) -> tuple[tf.Tensor, ...]:
-    head = tf.bitcast(_window(blocks, starts), tf.int64)
-    tail = _packed(_window(blocks, starts + 8), lengths - 8)
-    heads, head = tf.unique(head, tf.int64)
-    tails, tail = tf.unique(tail, tf.int64)
-    pairs, index = tf.unique(head * 2**32 + tail)
-    head = _bytes(tf.gather(heads, pairs // 2**32))
-    tail = _bytes(tf.gather(tails, pairs % 2**32))
-    sizes = tf.cast(tail[:, 7], tf.int32) + 8
-    return at, index, _trimmed(tf.concat([head, tail], 1), sizes), sizes
-
-
-def _long(data, at, starts, lengths) -> tuple[tf.Tensor, ...]:
-    places = tf.ragged.range(starts, starts + lengths).values
-    return at, tf.range(tf.size(at)), tf.gather(data, places), lengths
+def _examples(words, count, starts, lengths) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns where each different word stands: one of its places."""
+    order = tf.range(tf.size(words))
+    example = tf.tensor_scatter_nd_update(
+        tf.zeros([count], tf.int32), words[:, None], order
+    )
+    return tf.gather(starts, example), tf.gather(lengths, example)
 
 
 def _ranges(offsets, counts, bounds) -> tf.Tensor:

@@ -24,6 +24,7 @@ from keras_llm.tokenizers.vocabulary import Vocabulary
 
 NEVER = 2**30
 _BITS = 24
+Splits = dict[bytes, tuple[bytes, bytes]]
 
 
 def merge_constants(vocabulary: Vocabulary) -> dict[str, tf.Tensor]:
@@ -37,6 +38,7 @@ def merge_constants(vocabulary: Vocabulary) -> dict[str, tf.Tensor]:
             reached by no merge.
     """
     inside = {bytes([byte]): byte for byte in range(256)}
+    splits: Splits = {}
     for token, parts in vocabulary.splits.items():
         if parts is None or not inside.keys() >= set(parts):
             raise InputError(
@@ -45,7 +47,8 @@ def merge_constants(vocabulary: Vocabulary) -> dict[str, tf.Tensor]:
                 "not make in the order of the ids. Encode on the host instead."
             )
         inside[token] = len(inside)
-    table = _bounds(vocabulary, inside)
+        splits[token] = parts
+    table = _bounds(splits, inside)
     keys = np.array(sorted(table), np.int64)
     bounds, merged = np.array([table[k] for k in keys], np.int32).T
     ids = np.array([vocabulary.ranks[token] for token in inside], np.int32)
@@ -58,21 +61,19 @@ def merge_constants(vocabulary: Vocabulary) -> dict[str, tf.Tensor]:
 
 
 def _bounds(
-    vocabulary: Vocabulary, inside: dict[bytes, int]
+    splits: Splits, inside: dict[bytes, int]
 ) -> dict[int, tuple[int, int]]:
     """Returns the bound and the merge of each pair of tokens that has one.
 
     A merge of l and r can cross the boundary of x and y if x is l or a last
     part of it, and y is r or a first part of it.
     """
-    splits = vocabulary.splits
-    firsts, lasts = {}, {}
-    for token, number in inside.items():
-        left, right = splits.get(token) or (None, None)
-        firsts[token] = [number, *firsts.get(left, ())]
-        lasts[token] = [number, *lasts.get(right, ())]
+    firsts = {token: [number] for token, number in inside.items()}
+    lasts = {token: [number] for token, number in inside.items()}
     table: dict[int, tuple[int, int]] = {}
     for token, (left, right) in splits.items():
+        firsts[token] += firsts[left]
+        lasts[token] += lasts[right]
         rank = inside[token]
         for x in lasts[left]:
             for y in firsts[right]:
@@ -119,7 +120,7 @@ def merge(
     state = _finish(tokens, places, bound, merged, done)
     state = tf.while_loop(
         lambda tokens, *_: tf.size(tokens) > 0,
-        lambda *state: _round(*state, constants),
+        lambda *state: _round(constants, *state),
         state,
         shape_invariants=(tf.TensorShape([None]),) * 5,
     )
@@ -133,14 +134,16 @@ def _finish(tokens, places, bound, merged, done) -> tuple:
     """Takes the tokens that can never change out of the work."""
     fixed = bound == NEVER
     finished = fixed & _left(fixed, True)
-    at = tf.boolean_mask(places, finished)[:, None]
+    at = tf.where(finished)
     done = tf.tensor_scatter_nd_update(
-        done, at, tf.boolean_mask(tokens, finished)
+        done, tf.gather_nd(places, at)[:, None], tf.gather_nd(tokens, at)
     )
-    rest = [
-        tf.boolean_mask(x, ~finished) for x in (tokens, places, bound, merged)
-    ]
-    return *rest, done
+    return *_keep(~finished, tokens, places, bound, merged), done
+
+
+def _keep(kept: tf.Tensor, *values: tf.Tensor) -> list[tf.Tensor]:
+    at = tf.where(kept)[:, 0]
+    return [tf.gather(x, at) for x in values]
 
 
 def _left(values: tf.Tensor, border: Any) -> tf.Tensor:
@@ -148,7 +151,7 @@ def _left(values: tf.Tensor, border: Any) -> tf.Tensor:
     return tf.concat([[border], values], 0)[:-1]
 
 
-def _round(tokens, places, bound, merged, done, constants) -> tuple:
+def _round(constants, tokens, places, bound, merged, done) -> tuple:
     """Merges what can be merged now, and looks up what became neighbours."""
     # A stretch between two fixed boundaries may always merge its lowest rank;
     # without any merge it is finished.
@@ -161,10 +164,8 @@ def _round(tokens, places, bound, merged, done, constants) -> tuple:
     # A new token takes over the boundary on the right of its right part.
     changed = chosen | gone | shift(chosen, -1)
     bound, merged = (tf.where(chosen, shift(x, -1), x) for x in (bound, merged))
-    kept = ~gone
-    tokens, places, bound, merged, changed = (
-        tf.boolean_mask(x, kept)
-        for x in (tokens, places, bound, merged, changed)
+    tokens, places, bound, merged, changed = _keep(
+        ~gone, tokens, places, bound, merged, changed
     )
     at = tf.where(changed & (bound != NEVER))
     new = _look_up(

@@ -40,7 +40,7 @@ def class_constants() -> dict[str, tf.Tensor]:
 
 def read(
     strings: tf.Tensor, constants: dict[str, tf.Tensor]
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Returns the bytes of all texts and the class of each byte's character.
 
     Broken UTF-8 becomes U+FFFD, piece by piece as Python does it.
@@ -50,27 +50,26 @@ def read(
         constants: From `class_constants`.
 
     Returns:
-        `(data, kinds)`, uint8 of shape `(bytes + batch,)`. Kinds are the
-        classes of `pretokenize`; 0 for the ends.
+        `(joined, data, kinds)`: all texts as one string, the same as uint8 of
+        shape `(bytes + batch,)`, and the class at each of these bytes as
+        `pretokenize` numbers them; 0 for the ends.
     """
-    data = _join(strings)
-    kinds, valid = _kinds(data, tf.size(strings), constants)
+
+    def joined(strings: tf.Tensor) -> Any:
+        text = tf.strings.reduce_join(tf.strings.join([strings, b"\xff"]))
+        data = tf.io.decode_raw(text, tf.uint8)
+        return text, data, *_kinds(data, tf.size(strings), constants)
 
     def repaired() -> Any:
-        clean = _join(tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8"))
-        return clean, _kinds(clean, tf.size(strings), constants)[0]
+        return joined(tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8"))
 
-    return tf.cond(valid, lambda: (data, kinds), repaired)
+    found = joined(strings)
+    return tf.cond(found[-1], lambda: found, repaired)[:-1]
 
 
 def is_continuation(data: tf.Tensor) -> tf.Tensor:
     """True for the bytes of a character after its first."""
     return (data >= 0x80) & (data < 0xC0)
-
-
-def _join(strings: tf.Tensor) -> tf.Tensor:
-    ended = tf.strings.join([strings, tf.constant(b"\xff")])
-    return tf.io.decode_raw(tf.strings.reduce_join(ended), tf.uint8)
 
 
 def _kinds(
@@ -111,9 +110,11 @@ def _ascii(data: tf.Tensor) -> tf.Tensor:
     letter = tf.bitwise.bitwise_or(data, 0x20) - ord("a") < 26
     number = data - ord("0") < 10
     space = (data == 0x20) | (data - 9 < 5)
-    kinds = tf.where(letter, tf.constant(LETTER, tf.uint8), OTHER)
-    kinds = tf.where(number, tf.constant(NUMBER, tf.uint8), kinds)
-    return tf.where(space, tf.constant(SPACE, tf.uint8), kinds)
+    # At most one of them holds, so each lowers OTHER to its own class.
+    kinds = tf.fill(tf.shape(data), tf.constant(OTHER, tf.uint8))
+    for found, kind in ((letter, LETTER), (number, NUMBER), (space, SPACE)):
+        kinds -= tf.cast(found, tf.uint8) * (OTHER - kind)
+    return kinds
 
 
 def _decode(

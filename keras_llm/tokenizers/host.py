@@ -1,20 +1,21 @@
 """The host engine: encoding and decoding with tiktoken, without TensorFlow."""
 
-import functools
 import os
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, Self, overload
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, overload
 
 from keras_llm.errors import InputError
 from keras_llm.tokenizers import formats
 from keras_llm.tokenizers.byte_text import IncrementalDecoder, clean
+from keras_llm.tokenizers.host_engine import (
+    HostEngine,
+    Special,
+    special_names,
+)
 from keras_llm.tokenizers.training import SPECIAL_TOKENS, train_vocabulary
 from keras_llm.tokenizers.vocabulary import Vocabulary
 
 Text = str | bytes
-Special = Literal["all"] | Collection[str]
-_LONGEST_SPACE = 400_000
 
 
 class HostTokenizer:
@@ -35,7 +36,7 @@ class HostTokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         """Keeps the vocabulary; the engine is built when first used."""
-        self._host = _Host(vocabulary)
+        self._host = HostEngine(vocabulary)
 
     @classmethod
     def train(
@@ -190,8 +191,8 @@ class HostTokenizer:
         >>> tokenizer.encode("<|end|>", allowed_special={"<|end|>"})
         [260]
         """
-        allowed = _names(allowed_special, self.special_tokens)
-        refused = _names(disallowed_special, self.special_tokens)
+        allowed = special_names(allowed_special, self.special_tokens)
+        refused = special_names(disallowed_special, self.special_tokens)
         refused = refused - allowed
         if isinstance(text, str | bytes):
             return self._host.encode([clean(text)], allowed, refused)[0]
@@ -245,81 +246,3 @@ class HostTokenizer:
 
     def _special_id(self, token: str | None) -> int | None:
         return None if token is None else self.special_tokens[token]
-
-
-class _Host:
-    """tiktoken's engine for a vocabulary, built when first used."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
-
-    @functools.cached_property
-    def special_ids(self) -> frozenset[int]:
-        return frozenset(self.vocabulary.special_tokens.values())
-
-    @functools.cached_property
-    def engine(self) -> Any:
-        import tiktoken
-
-        return tiktoken.Encoding(
-            self.vocabulary.fingerprint,
-            pat_str=self.vocabulary.rule.regex,
-            mergeable_ranks=dict(self.vocabulary.ranks),
-            special_tokens=dict(self.vocabulary.special_tokens),
-        )
-
-    def encode(
-        self, texts: list[str], allowed: frozenset[str], refused: frozenset[str]
-    ) -> list[list[int]]:
-        for text in texts:
-            _refuse(text, refused)
-        if allowed:
-            encode = functools.partial(
-                self.engine.encode,
-                allowed_special=allowed,
-                disallowed_special=(),
-            )
-            return [encode(text) for text in texts]
-        if len(texts) == 1:
-            return [self.engine.encode_ordinary(texts[0])]
-        return self.engine.encode_ordinary_batch(
-            texts, num_threads=os.cpu_count() or 1
-        )
-
-
-def _names(special: Special, known: Mapping[str, int]) -> frozenset[str]:
-    if special == "all":
-        return frozenset(known)
-    names = frozenset(special)
-    if isinstance(special, str) or not names <= known.keys():
-        raise InputError(
-            f'Expected "all" or special tokens out of {list(known)}. '
-            f"Received: {special!r}."
-        )
-    return names
-
-
-@functools.lru_cache
-def _finder(tokens: frozenset[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, sorted(tokens))))
-
-
-def _refuse(text: str, special: frozenset[str]) -> None:
-    """Raises if `text` spells a refused token or would crash tiktoken."""
-    found = special and _finder(special).search(text)
-    if found:
-        raise InputError(
-            f"Expected text without special tokens. Received: {found[0]!r} at "
-            f"character {found.start()}. Pass allowed_special="
-            f"{{{found[0]!r}}} to encode it as its id, or "
-            "disallowed_special=() to encode it like any other text."
-        )
-    # tiktoken's expression engine keeps one state per white-space character
-    # and panics at a fixed number of them.
-    if len(text) > _LONGEST_SPACE and re.search(
-        rf"\s{{{_LONGEST_SPACE}}}", text
-    ):
-        raise InputError(
-            f"Expected less than {_LONGEST_SPACE:,} white-space characters in "
-            "a row. Received: more. Is this a text?"
-        )

@@ -1,7 +1,7 @@
 """Hugging Face's `tokenizer.json`: what we understand, and nothing else."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_llm.errors import InputError
@@ -149,7 +149,7 @@ def _pair(merge: str | Sequence[str]) -> tuple[bytes, bytes]:
 
 
 def _check_merges(
-    vocabulary: Vocabulary, merges: Iterable[tuple[bytes, bytes]]
+    vocabulary: Vocabulary, merges: Sequence[tuple[bytes, bytes]]
 ) -> None:
     """Refuses merges that act otherwise than the order of the ids.
 
