@@ -124,6 +124,20 @@ def questions(
             f"can be continued. Received: {len(ids)}. Pass a shorter prompt."
         )
     most = min(HELD_OUT_TOKENS, plan.room)
+    return {
+        "prompt": ids,
+        "new_tokens": min(NEW_TOKENS, plan.room - 1 - len(ids)),
+        "end_ids": plan.end_ids,
+        "held_out": _held_out_ids(plan, held_out, most),
+        "held_out_tokens": most - 1,
+    }
+
+
+def _held_out_ids(
+    plan: Plan, held_out: str | Sequence[int] | None, most: int
+) -> list[int] | None:
+    if held_out is None:
+        return None
     if isinstance(held_out, str):
         if plan.lm is None:
             raise InputError(
@@ -131,16 +145,15 @@ def questions(
                 "Received: text. Pass tokenizer=, or ids."
             )
         held_out = plan.lm.encode_prompt(held_out)
-    if held_out is not None and len(held_out) < 2:
+    ids = [int(token) for token in held_out[:most]]
+    if len(ids) < 2:
         raise InputError(
-            f"Expected held_out of 2 tokens or more. Received: {len(held_out)}."
+            f"Expected held_out of 2 tokens or more. Received: {len(ids)}."
         )
-    return {
-        "prompt": ids,
-        "new_tokens": min(NEW_TOKENS, plan.room - 1 - len(ids)),
-        "end_ids": plan.end_ids,
-        "held_out": None
-        if held_out is None
-        else [int(token) for token in held_out[:most]],
-        "held_out_tokens": most - 1,
-    }
+    size = plan.model.config.vocabulary_size
+    if min(ids) < 0 or max(ids) >= size:
+        raise InputError(
+            f"Expected held_out with ids from 0 to {size - 1}. Received: "
+            f"{min(ids)} to {max(ids)}. Were they made with another tokenizer?"
+        )
+    return ids
