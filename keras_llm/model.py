@@ -1,11 +1,11 @@
-"""The decoder: one block, one builder, one cached step for every family.
+"""The decoder: one builder for every family.
 
 What differs between families is in `DecoderConfig`; nothing here asks for a
 model's name. Unusual choices:
 
 - The model is functional and reads from top to bottom in `build_decoder`.
 - Masks and rotary angles are computed once a call and shared by all blocks.
-- `decoder_step` uses the same layers on tokens laid out in one axis, with the
+- `step.decoder_step` uses the same layers on tokens laid out in one axis, with the
   cache as plain tensors: generation, SavedModel and LiteRT all run on it.
 - Logits are float32 whatever the precision: ties would change greedy text.
 - Layer names are API: weight tables and sharding rules match them.
@@ -51,6 +51,12 @@ class Decoder(keras.Model):
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Runs on `{"tokens", "positions", "segments"}` or bare tokens."""
         return super().__call__(decoder_inputs(inputs), *args, **kwargs)
+
+    def compute_output_spec(self, inputs: Any, *_: Any, **__: Any) -> Any:
+        """Returns the logits' spec, so that it can be part of other models."""
+        tokens = decoder_inputs(inputs)["tokens"]
+        shape = (*tokens.shape, self.config.vocabulary_size)
+        return keras.KerasTensor(shape, dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
         """Returns what `from_config` builds the same decoder from."""

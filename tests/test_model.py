@@ -174,6 +174,18 @@ def test_fits_with_stock_keras():
     assert history.history["loss"][-1] < 0.5 * history.history["loss"][0]
 
 
+def test_is_a_layer_of_other_models(tmp_path):
+    decoder = contract.decoder(contract.CONFIGS["llama"])
+    tokens = keras.Input((None,), dtype="int32")
+    last = keras.layers.Dense(2)(decoder(tokens)[:, -1])
+    classifier = keras.Model(tokens, last)
+    ids = contract.tokens_of(3, 5)
+    assert classifier(ids).shape == (3, 2)
+    classifier.save(tmp_path / "classifier.keras")
+    loaded = keras.models.load_model(tmp_path / "classifier.keras")
+    contract.close(loaded(ids), classifier(ids), 1e-6)
+
+
 def test_config_travels_as_json(tmp_path):
     for config in contract.CONFIGS.values():
         config.save(tmp_path / "config.json")
