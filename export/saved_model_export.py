@@ -9,16 +9,15 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
-from keras_llm.export.graph_ops import check_operations, operations
-from keras_llm.export.text_graph import TextGraph
-from keras_llm.export.verify import PROMPTS, verify_saved_model
 
 from keras_llm.causal_lm import CausalLM, float32_copy
 from keras_llm.errors import InputError
+from keras_llm.export.graph_ops import check_operations, operations
+from keras_llm.export.text_graph import TextGraph
+from keras_llm.export.verify import PROMPTS, verify_saved_model
 from keras_llm.files import atomic_path
 from keras_llm.records import Record
 
@@ -90,9 +89,9 @@ def saved_model(
     strings of `lm.settings` hold in `serving_default` and `generate`. A graph
     cannot refuse with a sentence, so where `CausalLM` does, the SavedModel
     cuts: a prompt that fills the context keeps its last tokens, as many as
-    leave room for `max_new_tokens`; `max_new_tokens` is kept between 1 and
-    the context length less 1; a text to score keeps its first tokens, and
-    `truncated` says so.
+    leave room for `max_new_tokens`, and no less than half of the context; a
+    `max_new_tokens` below 1 counts as 1; a text to score keeps its first
+    tokens, and `truncated` says so.
 
     The folder appears at once and whole; earlier versions stay untouched.
     Weights are float32, and computed with in float32, whatever the precision
@@ -102,7 +101,8 @@ def saved_model(
         lm: The language model.
         path: The model's folder; this version goes to `path/<version>`.
         version: A number of 0 or more. Default: one more than the highest.
-        max_new_tokens: Most tokens that `serving_default` adds. Default: 64.
+        max_new_tokens: Most tokens that `serving_default` adds, as long as
+            they fit the context. Default: 64.
         max_prompt_bytes: Longer prompts are cut before they are tokenized.
             Default: 16 bytes for each token of the context, at least 16384.
         verify: Whether to run it in a new process that has only TensorFlow,
@@ -135,13 +135,13 @@ def saved_model(
     if max_prompt_bytes is None:
         longest = LONGEST_TOKENS * lm.config.context_length
         max_prompt_bytes = max(LEAST_PROMPT_BYTES, longest)
-    _check(lm, max_new_tokens, max_prompt_bytes)
+    _check(max_new_tokens, max_prompt_bytes)
     folder = _version_folder(Path(path), version)
     lm = _float32(lm)
     with atomic_path(folder) as temporary:
         graph = TextGraph(lm, max_new_tokens, max_prompt_bytes)
         signatures = graph.signatures()
-        _write(lm, signatures, temporary)
+        tf.saved_model.save(_Weights(lm), str(temporary), signatures)
         kinds = operations(temporary)
         check_operations(kinds)
         checked = {}
@@ -199,13 +199,6 @@ class _Weights(tf.Module):
         }
 
 
-def _write(lm: CausalLM, signatures: dict[str, Any], folder: Path) -> None:
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(
-        _Weights(lm), str(folder), signatures=signatures, options=options
-    )
-
-
 def _float32(lm: CausalLM) -> CausalLM:
     model = lm.model
     if {model.compute_dtype, model.variable_dtype} != {"float32"}:
@@ -213,23 +206,17 @@ def _float32(lm: CausalLM) -> CausalLM:
     return CausalLM(model, lm.tokenizer, lm.settings)
 
 
-def _check(lm: CausalLM, max_new_tokens: int, max_prompt_bytes: int) -> None:
+def _check(max_new_tokens: int, max_prompt_bytes: int) -> None:
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             "Expected the TensorFlow backend for a SavedModel. Received: "
             f"{keras.backend.backend()}. Save the model, then load it with "
             "KERAS_BACKEND=tensorflow."
         )
-    context = lm.config.context_length
-    if not 1 <= max_new_tokens < context:
+    if min(max_new_tokens, max_prompt_bytes) < 1:
         raise InputError(
-            f"Expected max_new_tokens between 1 and {context - 1}, one less "
-            f"than the context. Received: {max_new_tokens}."
-        )
-    if max_prompt_bytes < 1:
-        raise InputError(
-            "Expected max_prompt_bytes of at least 1. Received: "
-            f"{max_prompt_bytes}."
+            "Expected max_new_tokens and max_prompt_bytes of at least 1. "
+            f"Received: {max_new_tokens} and {max_prompt_bytes}."
         )
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras_llm.export.saved_model_export import versions
 
 from keras_llm.errors import InputError
+from keras_llm.export.saved_model_export import versions
 from keras_llm.sampling import GenerationSettings
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -40,7 +40,7 @@ class ServedModel:
         folder = _newest(Path(path).resolve())
         self.name, self.version = folder.parent.name, int(folder.name)
         # Kept, or the variables of its functions would be deleted.
-        self._loaded = tf.saved_model.load(str(folder))
+        self._loaded = _load(folder)
         self._signatures = self._loaded.signatures
         if not {DEFAULT_SIGNATURE, "generate"} <= self._signatures.keys():
             raise InputError(
@@ -55,13 +55,14 @@ class ServedModel:
         Raises:
             InputError: There is no such signature.
         """
-        if signature not in self._signatures:
+        if signature not in list(self._signatures):
             raise InputError(
                 "Expected signature_name to be one of "
                 f"{', '.join(sorted(self._signatures))}. "
                 f"Received: {signature!r}."
             )
-        return self._signatures[signature].structured_input_signature[1]
+        specs = self._signatures[signature].structured_input_signature[1]
+        return dict(sorted(specs.items()))
 
     def predict(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answers a request of TensorFlow Serving's REST interface.
@@ -176,6 +177,17 @@ def _newest(path: Path) -> Path:
     return folder
 
 
+def _load(folder: Path) -> Any:
+    try:
+        return tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise InputError(
+            f"Expected a SavedModel that TensorFlow can load in {folder}. "
+            f"Received: a damaged one ({str(error).splitlines()[0]}). Export "
+            "the model again."
+        ) from error
+
+
 def _columns_of_rows(rows: Any, names: list[str]) -> dict[str, list]:
     if not isinstance(rows, list) or not rows:
         raise InputError(
@@ -206,33 +218,25 @@ def _columns(inputs: Any, names: list[str]) -> dict[str, list]:
 
 def _tensor(name: str, values: Sequence, spec: Any) -> Any:
     """A tensor of the values; nothing is rounded or spelled on the way."""
-    kind = spec.dtype
-    array = np.asarray(values) if _is_even(values) else np.empty(())
-    allowed = {tf.string: "U", tf.float32: "fiu"}.get(kind, "iu")
-    if array.ndim != spec.shape.rank or array.dtype.kind not in allowed:
-        words = {tf.string: "strings", tf.float32: "numbers"}
+    kind, given = spec.dtype, np.array(values, dtype=object)
+    words, types = {
+        tf.string: ("strings", {str}),
+        tf.float32: ("numbers", {int, float}),
+    }.get(kind, ("integers", {int}))
+    if given.ndim != spec.shape.rank or not set(map(type, given.flat)) <= types:
         shape = "a list" if spec.shape.rank == 1 else "rows of equal length"
         raise InputError(
-            f"Expected {name} to be {shape} of {words.get(kind, 'integers')}. "
+            f"Expected {name} to be {shape} of {words}. "
             f"Received: {values!r:.60}."
         )
-    if kind.is_integer and not kind.min <= array.min() <= array.max() <= (
-        kind.max
-    ):
-        raise InputError(
-            f"Expected {name} between {kind.min} and {kind.max}. Received: "
-            f"{values!r:.60}."
-        )
-    return tf.constant(values, kind)
-
-
-def _is_even(values: Any) -> bool:
-    """Whether nested lists have equal lengths and scalars of one type."""
-    if all(isinstance(value, list) for value in values):
-        sizes = {len(value) for value in values}
-        return len(sizes) == 1 and all(map(_is_even, values))
-    kinds = {type(value) for value in values}
-    return kinds in ({str}, {int}, {float}, {int, float})
+    if kind.is_integer and given.size:
+        least, most = min(given.flat), max(given.flat)
+        if least < kind.min or most > kind.max:
+            raise InputError(
+                f"Expected {name} between {kind.min} and {kind.max}. "
+                f"Received: {least if least < kind.min else most}."
+            )
+    return tf.constant(values, kind, shape=given.shape)
 
 
 def _rows(tensor: Any) -> list:

@@ -160,8 +160,9 @@ class TextGraph:
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Padded prompt ids, their lengths, and how many tokens fit.
 
-        A prompt that leaves no room for a new token keeps its last ids only,
-        as many as leave room for all the new tokens that were asked for.
+        A prompt that leaves no room for a new token keeps its last ids only:
+        as many as leave room for the new tokens that were asked for, and no
+        less than half of the context.
         """
         budget = tf.clip_by_value(budget, 1, self._context - 1)
         limit = self._limit(prompt)
@@ -169,9 +170,8 @@ class TextGraph:
             tf.strings.substr(prompt, tf.strings.length(prompt) - limit, limit)
         )
         lengths = tf.cast(ids.row_lengths(), tf.int32)
-        kept = tf.where(
-            lengths < self._context, lengths, self._context - budget
-        )
+        rest = tf.maximum(self._context - budget, self._context // 2)
+        kept = tf.where(lengths < self._context, lengths, rest)
         ends = tf.cast(ids.row_splits[1:], tf.int32)
         places = tf.ragged.range(ends - kept, ends)
         rows = places.with_flat_values(
@@ -200,7 +200,8 @@ class TextGraph:
         text = self._decode(state["output"])
         stopped, shortest = state["ended"], text
         for stop in self._lm.settings.stop:
-            before = tf.strings.split(text, stop, maxsplit=1)[:, 0]
+            pieces = tf.strings.split(text, stop, maxsplit=1)
+            before = tf.strings.reduce_join(pieces[:, :1], axis=-1)
             is_shorter = tf.strings.length(before) < tf.strings.length(shortest)
             shortest = tf.where(is_shorter, before, shortest)
             stopped |= before != text

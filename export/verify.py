@@ -9,10 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_llm.causal_lm import CausalLM
 from keras_llm.export import probe
 from keras_llm.export.errors import ExportError
-
-from keras_llm.causal_lm import CausalLM
 
 PROMPTS = (
     "",
