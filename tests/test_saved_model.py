@@ -226,7 +226,6 @@ def test_a_model_that_differs_fails_the_check(llama, monkeypatch):
     monkeypatch.setattr(
         "keras_llm.export.verify._probe", lambda *a: answer(str(a[0]), *a[1:])
     )
-    verify_saved_model(llama.lm, llama.report.path, NEW_TOKENS)
     other = language_model("llama")
     other.model.get_layer("final_norm").scale.assign_add([0.9] * 16)
     with pytest.raises(ExportError, match="what Keras gives"):
@@ -238,6 +237,7 @@ def test_a_failed_export_leaves_earlier_versions(tmp_path, monkeypatch):
         Path(args[1], "half").mkdir(parents=True)
         raise OSError(28, "No space left on device")
 
+    monkeypatch.setattr(module.TextGraph, "signatures", lambda _: {})
     lm = language_model("llama")
     (tmp_path / "3").mkdir()
     (tmp_path / "3" / "saved_model.pb").write_text("earlier")
