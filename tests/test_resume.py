@@ -213,7 +213,7 @@ def test_complete_run_returns_its_report_and_weights(rows, whole):
 
 def test_plan_of_a_minutes_run_is_kept(rows, tmp_path, monkeypatch):
     """A resumed run takes the number of steps that was decided."""
-    module = importlib.import_module("keras_llm.train.fit")
+    module = importlib.import_module("keras_llm.train.training")
     settings = {**tiny_run.SETTINGS, "steps": None, "minutes": 5.0}
     monkeypatch.setattr(module, "plan_steps", lambda *args: 6)
     first = tiny_run.train(rows, tmp_path, **settings)

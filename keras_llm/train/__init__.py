@@ -6,14 +6,7 @@ from keras_llm.train.callbacks import (
     Samples,
     read_history,
 )
-from keras_llm.train.checkpoint import (
-    best,
-    checkpoints,
-    latest,
-    read_state,
-    restore,
-    save,
-)
+from keras_llm.train.checkpoint import prune, restore, save
 from keras_llm.train.fit import fit
 from keras_llm.train.losses import TokenLoss, token_loss
 from keras_llm.train.measure import Measure, Run, StopOnNan
@@ -26,6 +19,7 @@ from keras_llm.train.speed import (
     measured_peak,
     precision_of,
 )
+from keras_llm.train.state import State, best, checkpoints, latest, read_state
 from keras_llm.train.step import TokenTrainer
 from keras_llm.train.tensorboard import TensorBoard
 
@@ -37,6 +31,7 @@ __all__ = [
     "ProgressLine",
     "Run",
     "Samples",
+    "State",
     "StopOnNan",
     "TensorBoard",
     "TokenLoss",
@@ -53,6 +48,7 @@ __all__ = [
     "latest",
     "measured_peak",
     "precision_of",
+    "prune",
     "read_history",
     "read_state",
     "restore",

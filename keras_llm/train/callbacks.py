@@ -16,7 +16,7 @@ import keras
 
 from keras_llm.errors import InputError
 from keras_llm.files import write_text
-from keras_llm.train import checkpoint
+from keras_llm.train import checkpoint, state
 from keras_llm.train.folder import config_of
 from keras_llm.train.measure import Run
 
@@ -184,10 +184,10 @@ class Checkpoints(keras.callbacks.Callback):
     def _improved(self, loss: float | None) -> bool:
         if loss is None:
             return False
-        best = checkpoint.best(self.folder)
+        best = state.best(self.folder)
         if best is None:
             return True
-        known = checkpoint.read_state(best).validation_loss
+        known = state.read_state(best).validation_loss
         return known is None or loss < known
 
 

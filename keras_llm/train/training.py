@@ -1,0 +1,287 @@
+"""One call of `fit`: checks, the plan, what to resume from, callbacks."""
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_llm.errors import InputError
+from keras_llm.train import checkpoint
+from keras_llm.train import state as state_files
+from keras_llm.train.callbacks import (
+    Checkpoints,
+    MetricsFile,
+    Samples,
+    read_history,
+)
+from keras_llm.train.folder import (
+    BOARD,
+    CHECKPOINTS,
+    HISTORY,
+    PLAN,
+    REPORT,
+    SAMPLES,
+    Plan,
+    check_unchanged,
+    config_of,
+)
+from keras_llm.train.measure import Measure, Run, StopOnNan
+from keras_llm.train.optimizers import AdamW, WarmupCosine
+from keras_llm.train.plan import plan_steps
+from keras_llm.train.progress_line import ProgressLine
+from keras_llm.train.settings import TrainConfig, TrainReport
+from keras_llm.train.source import Source, open_source, open_validation
+from keras_llm.train.speed import (
+    flops_per_token,
+    measured_peak,
+    peak_memory,
+    precision_of,
+)
+from keras_llm.train.step import TokenTrainer
+from keras_llm.train.tensorboard import TensorBoard
+
+
+class Training:
+    """One call of `fit`: `open_data`, then `complete_report` or `run`.
+
+    Args: as `fit`; `started` is the monotonic time of the call.
+
+    Raises:
+        InputError: The model has another precision than the settings say.
+
+    Example: see `fit`.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        settings: TrainConfig,
+        out: Path | None,
+        sample: Callable | None,
+        callbacks: Sequence[keras.callbacks.Callback],
+        started: float,
+    ):
+        self.model, self.settings, self.out = model, settings, out
+        self.sample, self.callbacks = sample, callbacks
+        self.started = started
+        self.precision = precision_of(model)
+        if settings.precision not in ("auto", self.precision):
+            raise InputError(
+                f"Expected a model built in {settings.precision}, as the "
+                f"setting says. Received: {self.precision}. Build it with "
+                f'build_decoder(config, dtype="{settings.precision}").'
+            )
+        self.limit = settings.minutes and settings.minutes * 60
+        self.folder = out / CHECKPOINTS if out else None
+        self.source: Source
+        self.validation: Source | None = None
+
+    def open_data(self, rows: Any, validation: Any, tokenizer: Any) -> None:
+        """Checks both data sets against the model."""
+        size = self.settings.batch_size
+        self.source = open_source(rows, self.model, size, tokenizer)
+        if validation is not None:
+            self.validation = open_validation(
+                validation, self.model, size, tokenizer
+            )
+
+    def complete_report(self, resume: bool) -> TrainReport | None:
+        """Returns the report of a folder whose run is complete."""
+        if self.out is None or not (self.out / PLAN).exists():
+            return None
+        if not resume:
+            raise InputError(
+                "Expected a new folder, because resume=False. Received: "
+                f"{self.out}, which holds a run. Choose another folder, or "
+                "pass resume=True to continue it."
+            )
+        saved = Plan.load(self.out / PLAN)
+        check_unchanged(self.out, saved, self._plan(saved.planned_steps))
+        if not (self.out / REPORT).exists():
+            return None
+        report = TrainReport.load(self.out / REPORT)
+        self._restore(Path(str(report.checkpoint)), None)
+        return report
+
+    def run(self) -> TrainReport:
+        """Trains from the last checkpoint, or from the start."""
+        trainer = self._trainer()
+        state = self._resumed_state(trainer)
+        batches = self.source.batches(self.settings.seed, state.step)
+        total = self._planned_steps(trainer, batches)
+        if self.settings.steps is None and keras.backend.backend() == "jax":
+            # JAX has the measured schedule compiled in as a constant.
+            trainer = self._trainer()
+            self._resumed_state(trainer)
+        self.schedule.plan(total, self.settings.warmup(total))
+        run = Run(total, state.step, state.tokens, state.seconds, self.started)
+        run.stopped = self.limit is not None and run.seconds >= self.limit
+        if not run.finished:
+            self._fit(trainer, batches, run)
+        report = self._report(run)
+        if self.out is not None:
+            report.save(self.out / REPORT)
+        return report
+
+    def _trainer(self) -> TokenTrainer:
+        s = self.settings
+        trainer = TokenTrainer(self.model, s.accumulate, s.clip_norm, s.z_loss)
+        self.schedule = WarmupCosine(s.learning_rate, 1, 0, s.min_ratio)
+        optimizer = AdamW(
+            self.schedule, s.weight_decay, s.beta_1, s.beta_2, s.epsilon
+        )
+        optimizer.build(trainer.trainable_variables)
+        trainer.compile(optimizer)
+        return trainer
+
+    def _resumed_state(self, trainer: TokenTrainer) -> state_files.State:
+        path = state_files.latest(self.folder) if self.folder else None
+        if path is None:
+            return state_files.State(step=0, seeds=[], files={})
+        state = self._restore(path, trainer.optimizer)
+        state_files.best(path.parent)  # reads all: a damaged one shows now
+        return state
+
+    def _restore(self, path: Path, optimizer: Any) -> state_files.State:
+        return checkpoint.restore(
+            path, self.model, optimizer, self.source.tokenizer
+        )
+
+    def _planned_steps(self, trainer: TokenTrainer, batches: Any) -> int:
+        """Decides once; a resumed run reads what was decided."""
+        if self.out is not None and (self.out / PLAN).exists():
+            return Plan.load(self.out / PLAN).planned_steps
+        steps = self.settings.steps
+        if self.limit is not None:
+            steps = plan_steps(
+                trainer,
+                batches,
+                self.limit - (time.monotonic() - self.started),
+                list(self._chores(trainer)),
+            )
+        steps = int(steps or 1)
+        if self.out is not None:
+            self._plan(steps).save(self.out / PLAN)
+        return steps
+
+    def _chores(self, trainer: TokenTrainer) -> Iterator[tuple]:
+        """What takes time between the steps, and every how many steps."""
+        s = self.settings
+        validation, sample, out = self.validation, self.sample, self.out
+
+        def save() -> None:
+            with tempfile.TemporaryDirectory(dir=out) as folder:
+                checkpoint.save(folder, self.model, trainer.optimizer, step=0)
+
+        if validation is not None:
+            yield (
+                lambda: trainer.evaluate(validation.once(), verbose=0),
+                s.validate_every,
+            )
+        if sample is not None:
+            yield lambda: sample(self.model), s.sample_every
+        if out is not None:
+            yield save, s.checkpoint_every
+
+    def _plan(self, steps: int) -> Plan:
+        return Plan(
+            settings=self.settings.to_dict(),
+            planned_steps=steps,
+            precision=self.precision,
+            rows=self.source.fingerprint,
+        )
+
+    def _fit(self, trainer: TokenTrainer, batches: Any, run: Run) -> None:
+        every = self.settings.log_every
+        windows = -(-run.total_steps // every)
+        per = self.settings.validate_every // every
+        validate_at = [*range(per, windows, per), windows]
+        with contextlib.ExitStack() as stack:
+            trainer.fit(
+                batches,
+                epochs=windows,
+                initial_epoch=run.step // every,
+                steps_per_epoch=every,
+                validation_data=self.validation and self.validation.once(),
+                validation_freq=validate_at,
+                callbacks=self._callbacks(run, validate_at, stack),
+                shuffle=False,
+                verbose=0,
+            )
+
+    def _callbacks(
+        self, run: Run, validate_at: list[int], stack: contextlib.ExitStack
+    ) -> list[keras.callbacks.Callback]:
+        s = self.settings
+        per_speed = self._flops() / self._peak()
+        calls = [
+            Measure(run, per_speed, self.limit, validate_at),
+            StopOnNan(s.learning_rate),
+        ]
+        samples = None
+        if self.sample is not None:
+            path = self.out / SAMPLES if self.out else None
+            samples = Samples(run, self.sample, s.sample_every, path)
+            calls.append(samples)
+        if self.out is not None:
+            board = TensorBoard(
+                self.out / BOARD, self._described(run), run.step, samples
+            )
+            # The line of a step comes before its checkpoint: a kill between
+            # them only means that the line is written again.
+            calls += [
+                MetricsFile(self.out / HISTORY, run.step),
+                stack.enter_context(board),
+                Checkpoints(
+                    run,
+                    self.out / CHECKPOINTS,
+                    s.checkpoint_every,
+                    s.keep,
+                    self.source.tokenizer,
+                ),
+            ]
+        line = stack.enter_context(ProgressLine(run))
+        return [*calls, line, *self.callbacks]
+
+    def _described(self, run: Run) -> dict[str, Any]:
+        plan = self._plan(run.total_steps).to_dict()
+        return {**plan, "config": config_of(self.model)}
+
+    def _flops(self) -> int:
+        return flops_per_token(self.model, self.source.time)
+
+    def _peak(self) -> float:
+        return measured_peak(self.precision.removeprefix("mixed_"))
+
+    def _report(self, run: Run) -> TrainReport:
+        out = self.out
+        logs = run.logs or read_history(Path(str(out)) / HISTORY)[-1]
+        speed, newest = run.tokens_per_second, None
+        if self.folder is not None:
+            newest = str(state_files.latest(self.folder))
+        return TrainReport(
+            steps=run.step,
+            planned_steps=run.total_steps,
+            tokens=run.tokens,
+            tokens_per_second=speed,
+            mfu=speed and speed * self._flops() / self._peak(),
+            flops_per_token=self._flops(),
+            peak_flops=self._peak(),
+            loss=logs["loss"],
+            perplexity=logs["perplexity"],
+            validation_loss=logs.get("validation_loss"),
+            validation_perplexity=logs.get("validation_perplexity"),
+            seconds=run.seconds,
+            peak_memory=peak_memory(),
+            parameters=sum(
+                int(np.prod(v.shape)) for v in self.model.trainable_variables
+            ),
+            precision=self.precision,
+            history=None if out is None else str(out / HISTORY),
+            checkpoint=newest,
+        )
