@@ -8,7 +8,6 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
-    "ExportError": "errors",
     "LitertReport": "litert_report",
     "LitertRunner": "litert_runner",
     "SavedModelReport": "saved_model_export",

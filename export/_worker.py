@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from keras_llm.errors import InputError
-from keras_llm.export.errors import ExportError
+from keras_llm.errors import ExportError, InputError
 
 LAST_LINES = 30
 

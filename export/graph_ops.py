@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_llm.export.errors import ExportError
+from keras_llm.errors import ExportError
 
 _REFUSED = {
     r"PyFunc|NumpyFunction": "runs Python, which a server does not have",
@@ -77,7 +77,7 @@ def check_operations(kinds: Iterable[str]) -> None:
     >>> check_operations(["MatMul", "While"])
     >>> check_operations(["EagerPyFunc"])
     Traceback (most recent call last):
-    keras_llm.export.errors.ExportError: Expected only operations that ...
+    keras_llm.errors.ExportError: Expected only operations that ...
     """
     import tensorflow as tf
 

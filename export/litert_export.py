@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from keras_llm.causal_lm import CONFIG, WEIGHTS, CausalLM
+from keras_llm.errors import ExportError
 from keras_llm.export import _worker, litert_bundle, litert_verify
-from keras_llm.export.errors import ExportError
 from keras_llm.export.litert_plan import (
     Plan,
     make_plan,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_llm.config import DecoderConfig
-from keras_llm.export.errors import ExportError
+from keras_llm.errors import ExportError
 
 SMALLEST_SHARED = 256  # bytes; merging smaller constants saves nothing
 SMALL = 64 << 10  # bytes of constants beside the weights: shapes, angles

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_llm.export.errors import ExportError
+from keras_llm.errors import ExportError
 from keras_llm.export.litert_runner import LitertRunner
 
 LOGITS = "logits.npy"

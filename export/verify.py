@@ -12,8 +12,8 @@ from typing import Any
 import tensorflow as tf
 
 from keras_llm.causal_lm import CausalLM
+from keras_llm.errors import ExportError
 from keras_llm.export import probe
-from keras_llm.export.errors import ExportError
 
 PROMPTS = (
     "",

@@ -15,6 +15,7 @@ _PUBLIC = {
     "CausalLM": "keras_llm.causal_lm",
     "DecoderConfig": "keras_llm.config",
     "Experts": "keras_llm.config",
+    "ExportError": "keras_llm.errors",
     "GenerationSettings": "keras_llm.sampling",
     "InputError": "keras_llm.errors",
     "Rope": "keras_llm.config",

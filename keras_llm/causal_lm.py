@@ -207,6 +207,8 @@ class CausalLM:
                 f"Received: {len(ids) - 1}. Use "
                 "keras_llm.evaluate.bits_per_byte for long texts."
             )
+        if len(ids) < 2:
+            return np.zeros(0, "float32")  # nothing but the start
         self._scorer = self._scorer or scorer(self.model)
         return self._scorer(np.array([ids], "int32"))[0]
 

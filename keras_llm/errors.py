@@ -1,4 +1,4 @@
-"""The one error type for a mistake in what a user passed."""
+"""The two errors of the library: a user's mistake, and a failed check."""
 
 
 class InputError(ValueError):
@@ -16,4 +16,19 @@ class InputError(ValueError):
     ... except ValueError as error:
     ...     print(error)
     Expected temperature >= 0. Received: -1.
+    """
+
+
+class ExportError(RuntimeError):
+    """An exported file failed a check, so nothing was left of it.
+
+    Unlike `InputError` this is no mistake in what was passed.
+
+    Example:
+
+    >>> try:
+    ...     raise ExportError("Expected equal text. Received: other text.")
+    ... except RuntimeError as error:
+    ...     print(error)
+    Expected equal text. Received: other text.
     """

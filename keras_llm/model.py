@@ -5,8 +5,8 @@ model's name. Unusual choices:
 
 - The model is functional and reads from top to bottom in `build_decoder`.
 - Masks and rotary angles are computed once a call and shared by all blocks.
-- `step.decoder_step` uses the same layers on tokens laid out in one axis, with the
-  cache as plain tensors: generation, SavedModel and LiteRT all run on it.
+- `step.decoder_step` uses the same layers on tokens laid out in one axis, with
+  the cache as plain tensors: generation, SavedModel and LiteRT all run on it.
 - Logits are float32 whatever the precision: ties would change greedy text.
 - Layer names are API: weight tables and sharding rules match them.
 """

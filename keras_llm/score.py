@@ -50,7 +50,9 @@ def scorer(model: Any) -> Callable[[np.ndarray], np.ndarray]:
         import tensorflow as tf
 
         spec = tf.TensorSpec([None, None], tf.int32)
-        function = tf.function(function, input_signature=[spec])
+        function = tf.function(
+            function, input_signature=[spec], autograph=False
+        )
 
     def score(tokens: np.ndarray) -> np.ndarray:
         return ops.convert_to_numpy(function(ops.cast(tokens, "int32")))

@@ -155,6 +155,7 @@ def test_score_is_the_log_softmax(lm):
     log_softmax = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
     expected = log_softmax[np.arange(len(ids) - 1), ids[1:]]
     np.testing.assert_allclose(lm.score(TEXT[:60]), expected, atol=1e-4)
+    assert lm.score("").shape == (0,)  # nothing but the start
 
 
 def test_rolling_scores_every_token_once(lm):

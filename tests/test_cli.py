@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from keras_llm.cli import app, main
 from keras_llm.cli.app import ORDER, Verbs, _top, sentence
 from keras_llm.cli.console import check_output
-from keras_llm.errors import InputError
+from keras_llm.errors import ExportError, InputError
 
 COMMANDS = typer.main.get_command(app).commands
 
@@ -74,6 +74,12 @@ def test_a_mistake_is_one_sentence_and_code_2(error, said):
     assert said in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert answer.stdout == ""
+
+
+def test_a_failed_check_is_one_sentence_and_code_1():
+    answer = run(ExportError("Expected equal text. Received: other text."))
+    assert answer.exit_code == 1
+    assert answer.stderr == "Expected equal text. Received: other text.\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch):

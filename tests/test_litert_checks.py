@@ -19,8 +19,8 @@ from ai_edge_litert.tools import flatbuffer_utils
 from litert_models import convert_growing, language_model, runtime
 
 from keras_llm import InputError
+from keras_llm.errors import ExportError
 from keras_llm.export import litert_export, litert_graph, litert_verify
-from keras_llm.export.errors import ExportError
 from keras_llm.export.litert_export import litert
 
 KEPT = b"what stood there before"

@@ -12,9 +12,8 @@ from served_models import NEW_TOKENS, PROMPTS, language_model
 from tensorflow.python.tools.saved_model_utils import get_meta_graph_def
 
 from keras_llm.causal_lm import float32_copy
-from keras_llm.errors import InputError
+from keras_llm.errors import ExportError, InputError
 from keras_llm.export import saved_model_export as module
-from keras_llm.export.errors import ExportError
 from keras_llm.export.graph_ops import check_operations, operations
 from keras_llm.export.probe import answer
 from keras_llm.export.saved_model_export import saved_model, versions

@@ -5,8 +5,8 @@ A verb is a function under `@verb(...)` in a module of its group (`corpus`,
 imports heavy modules inside the function, so that `keras-llm --help` answers
 in under a second.
 
-A user's mistake is one sentence on standard error and exit code 2; a defect
-of the library keeps its traceback.
+A user's mistake is one sentence on standard error and exit code 2, an export
+that failed its check one and exit code 1; a defect keeps its traceback.
 """
 
 import errno
@@ -19,7 +19,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 import keras_llm
-from keras_llm.errors import InputError
+from keras_llm.errors import ExportError, InputError
 
 # TensorFlow reads this when it is imported, which is later than this.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -69,6 +69,11 @@ class Verbs(TyperGroup):
                 raise
             _complain(sentence(error))
             raise typer.Exit(2) from error
+        except ExportError as error:
+            if ctx.params.get("debug"):
+                raise
+            _complain(sentence(error))
+            raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
             _complain(INTERRUPTED)
             raise typer.Exit(130) from error
