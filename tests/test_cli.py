@@ -2,6 +2,7 @@
 
 import errno
 import re
+import shlex
 
 import pytest
 import typer
@@ -57,7 +58,7 @@ def test_every_verb_teaches(name):
     [line for command in COMMANDS.values() for line in examples(command)],
 )
 def test_every_example_is_understood(line):
-    check_verb(line.split()[1:])
+    check_verb(shlex.split(line)[1:])
 
 
 @pytest.mark.parametrize(

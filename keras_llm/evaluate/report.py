@@ -26,8 +26,8 @@ def plot_loss(
 
     Example:
 
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "loss.png"
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "loss.png"
     >>> plot_loss([{"step": 1, "loss": 3.0}, {"step": 2, "loss": 2.0}], path)
     >>> path.read_bytes()[1:4]
     b'PNG'
