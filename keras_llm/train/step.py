@@ -124,7 +124,9 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         self.norm_metric = keras.metrics.Mean("gradient_norm")
         self._token_loss = compiled_token_loss()
 
-    def compile(self, optimizer: Any, jit_compile: Any = None, **kwargs: Any):
+    def compile(
+        self, optimizer: Any, jit_compile: Any = None, **kwargs: Any
+    ) -> None:
         """As `keras.Model.compile`, without a loss: it is built in.
 
         Args:
