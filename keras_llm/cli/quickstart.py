@@ -31,6 +31,8 @@ from keras_llm.cli.model import (
 from keras_llm.cli.quickstart_page import (
     Findings,
     artifact_row,
+    likeness,
+    quantized_row,
     show,
     write_page,
 )
@@ -254,23 +256,36 @@ class _Quickstart:
         if (output / SAVED_MODEL).exists():
             # An earlier run stopped here: its versions stay, ours is added.
             self.console.print(f"          adding a version to {output}")
+        plain = write_litert(self.lm, output)
+        self.litert_text = plain.text  # checked: it is Keras's
         self.artifacts = [
             write_saved_model(self.lm, output, NEW_TOKENS),
-            write_litert(self.lm, output),
-            write_litert(self.lm, output, quantization="int8"),
+            plain,
+            write_litert(
+                self.lm, output, quantization="int8", held_out=self._heldout()
+            ),
         ]
         return f"{len(self.artifacts)} artifacts, each checked against Keras"
 
+    def _heldout(self) -> str:
+        """A text that the model has not seen, to compare losses on."""
+        from keras_llm.data import read_corpus
+
+        return next(iter(read_corpus(self.folder / "corpus", "heldout"))).text
+
     def _findings(self) -> Findings:
+        size = self.trained.parameters * FLOAT32
+        *exact, quantized = self.artifacts
+        row = self._artifact_row(quantized)
+        row["greedy text"] = likeness(quantized.text, self.litert_text)
         return Findings(
             facts=self._facts(),
             artifacts=[
-                artifact_row(
-                    "Keras",
-                    self.trained.parameters * FLOAT32,
-                    self.keras_speed,
-                ),
-                *map(self._artifact_row, self.artifacts),
+                artifact_row("Keras", size, self.keras_speed),
+                *map(self._artifact_row, exact),
+            ],
+            quantized=[
+                quantized_row(row, quantized.ratio, quantized.delta_nats)
             ],
             texts=dict(zip(PROMPTS, self.texts, strict=True)),
         )
@@ -278,11 +293,10 @@ class _Quickstart:
     def _artifact_row(self, done: Any) -> dict[str, str]:
         facts = artifact_facts(done)
         return artifact_row(
-            str(Path(done.path).relative_to(self.folder)),
+            str(Path(done.path).relative_to(self.folder / "artifacts")),
             facts["bytes"],
             facts["decode tokens/s"],
-            facts["greedy text equals Keras's"],
-            facts.get("nats per token lost"),
+            "equal" if facts["greedy text equals Keras's"] else "differs",
         )
 
     def _facts(self) -> dict[str, Any]:

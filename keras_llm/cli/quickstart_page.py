@@ -1,6 +1,7 @@
 """What a quickstart found, as a table on the screen and as report.md."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,18 @@ MEGA = 1e6
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """What a quickstart found: facts, artifacts, and text of each prompt."""
+    """What a quickstart found, ready to be shown.
+
+    Args:
+        facts: Name to value.
+        artifacts: Rows of what computes in float32, Keras first.
+        quantized: Rows of what is smaller and a little different.
+        texts: Prompt to greedy continuation.
+    """
 
     facts: dict[str, Any]
     artifacts: list[dict[str, str]]
+    quantized: list[dict[str, str]]
     texts: dict[str, str]
 
 
@@ -28,31 +37,59 @@ def artifact_row(
     name: str,
     size: float,
     tokens_per_second: float | None,
-    equal: bool | None = None,
-    delta_nats: float | None = None,
+    greedy_text: str = "",
 ) -> dict[str, str]:
     """Returns a row of the artifacts' table.
 
     Args:
-        name: Path in the quickstart's folder.
+        name: Path in the folder of artifacts.
         size: Bytes.
         tokens_per_second: Decode speed, one prompt.
-        equal: Whether its greedy text is Keras's.
-        delta_nats: Nats per token lost to quantization.
+        greedy_text: How it compares with Keras's.
 
     Example:
 
-    >>> artifact_row("model", 2e6, 100.0, True)["greedy text"]
-    'equal'
+    >>> artifact_row("model", 2e6, 100.0, "equal")["MB"]
+    '2.0'
     """
-    compared = {None: "", True: "equal", False: "differs"}
     return {
         "artifact": name,
         "MB": f"{size / MEGA:.1f}",
         "decode tokens/s": rounded(tokens_per_second, 0) or "",
-        "greedy text": compared[equal],
-        "nats/token lost": "" if delta_nats is None else f"{delta_nats:z.4f}",
+        "greedy text": greedy_text,
     }
+
+
+def quantized_row(
+    row: dict[str, str], ratio: float, delta_nats: float
+) -> dict[str, str]:
+    """Returns an artifact's row with what quantization brings and costs.
+
+    Example:
+
+    >>> row = quantized_row(artifact_row("model", 2e6, 100.0), 3.5, 0.001)
+    >>> row["times smaller"], row["nats/token lost"]
+    ('3.5', '0.0010')
+    """
+    extra = {
+        "times smaller": f"{ratio:.1f}",
+        "nats/token lost": f"{delta_nats:z.4f}",
+    }
+    return {**row, **extra}
+
+
+def likeness(text: str, expected: str) -> str:
+    """Says how much of a text is equal.
+
+    Example:
+
+    >>> likeness("abc", "abc"), likeness("abx", "abc")
+    ('equal', 'equal for 2 of 3 characters')
+    """
+    if text == expected:
+        return "equal"
+    same = len(os.path.commonprefix([text, expected]))
+    return f"equal for {same} of {len(expected)} characters"
 
 
 def write_page(folder: Path, found: Findings) -> None:
@@ -70,6 +107,7 @@ def write_page(folder: Path, found: Findings) -> None:
         "# Quickstart report\n\n"
         f"{markdown_table(facts)}\n\n![Loss]({LOSS})\n\n"
         f"## Artifacts\n\n{markdown_table(found.artifacts)}\n\n"
+        f"## Quantized\n\n{markdown_table(found.quantized)}\n\n"
         f"## Greedy text\n\n{samples}\n",
     )
 
@@ -81,10 +119,12 @@ def show(folder: Path, found: Findings, seconds: float) -> None:
     facts.title = f"From text to artifacts in {seconds / 60:.1f} minutes"
     for name, value in found.facts.items():
         facts.add_row(name, shown(value))
-    artifacts = Table(*found.artifacts[0])
-    for row in found.artifacts:
-        artifacts.add_row(*row.values())
-    console.print(facts, artifacts)
+    console.print(facts)
+    for rows in (found.artifacts, found.quantized):
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*row.values())
+        console.print(table)
     console.print(f"The page of this run: {folder / PAGE}. Next:")
     model = folder / "model"
     for line in (
