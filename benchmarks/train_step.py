@@ -14,7 +14,7 @@ AdamW), left out where torch is not installed.
 Times are wall-clock: trust them on an idle machine only. On two busy cores
 PyTorch, whose threads wait for each other at every operation, looked 3.2 times
 slower than us, and KerasHub on one busy core 2.0 times; by CPU time on one
-core it was 1.1 times in both cases.
+core it was 1.1 and 1.2 times.
 """
 
 import importlib.util
