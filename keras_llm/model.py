@@ -7,7 +7,8 @@ model's name. Unusual choices:
 - Masks and rotary angles are computed once a call and shared by all blocks.
 - `step.decoder_step` uses the same layers on tokens laid out in one axis, with
   the cache as plain tensors: generation, SavedModel and LiteRT all run on it.
-- Logits are float32 whatever the precision: ties would change greedy text.
+- Logits are float32, but a mixed-precision model computes them in bfloat16,
+  where ties change greedy text: generate with `float32_copy`.
 - Layer names are API: weight tables and sharding rules match them.
 """
 
@@ -138,6 +139,7 @@ def build_decoder(
         config.hidden_dim,
         tie_weights=config.tie_embeddings,
         embeddings_initializer=normal,
+        reverse_dtype=dtype.compute_dtype,  # or mixed precision skips it
         logit_soft_cap=config.final_softcap,
         dtype=dtype,
         name="token_embedding",
