@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
-from keras_llm.files import atomic_path, sha256_of
+from keras_llm.files import holds_only, new_folder, sha256_of
 from keras_llm.generate import TokenGenerator
 from keras_llm.model import Decoder, build_decoder
 from keras_llm.sampling import GenerationSettings
@@ -27,6 +27,8 @@ CONFIG, WEIGHTS, GENERATION, MANIFEST = (
     "generation.json",
     "keras_llm.json",
 )
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+_FILES = (CONFIG, WEIGHTS, GENERATION, MANIFEST, *_TOKENIZER)
 
 
 class CausalLM:
@@ -215,12 +217,16 @@ class CausalLM:
     def save(self, folder: str | os.PathLike) -> None:
         """Writes everything that `load` needs into a folder, whole or not.
 
+        Args:
+            folder: A new or empty folder, or an earlier saved model, which
+                is replaced as a whole.
+
         Raises:
+            InputError: The folder holds other files.
             OSError: The disk is full or not writable; what stood there
                 before is untouched.
         """
-        with atomic_path(folder) as temporary:
-            temporary.mkdir()
+        with new_folder(folder, holds_only(_FILES)) as temporary:
             self.config.save(temporary / CONFIG)
             self.settings.save(temporary / GENERATION)
             self.tokenizer.save(temporary)

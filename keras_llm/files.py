@@ -1,7 +1,8 @@
 """Writing files so that a kill or a full disk never leaves half of one.
 
 Everything is written under a temporary name in the same folder, flushed to
-the disk and then renamed: a reader sees the old content or the new one.
+the disk and then renamed: a reader sees the old content or the new one. And
+nothing is replaced that we did not write.
 """
 
 import contextlib
@@ -9,8 +10,10 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from keras_llm.errors import InputError
 
 TEMPORARY = ".tmp-"
 
@@ -24,10 +27,12 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 
     Args:
         path: The final file or folder. An existing file is replaced at once;
-            an existing folder is moved aside, replaced, then removed.
+            an existing folder is moved aside, replaced, then removed, so
+            write whole folders through `new_folder`.
 
     Raises:
-        OSError: The disk is full or the folder is not writable.
+        OSError: The disk is full or the folder is not writable, or a file
+            was written where a folder stands.
 
     Example:
 
@@ -46,6 +51,11 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         yield temporary
         _flush(temporary)
         if path.is_dir():
+            if not temporary.is_dir():
+                raise IsADirectoryError(
+                    f"Expected a file to write to. Received: the folder "
+                    f"{path}. Name a file in it."
+                )
             _replace_folder(temporary, path, holder / "previous")
         else:
             os.replace(temporary, path)
@@ -68,6 +78,66 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+@contextlib.contextmanager
+def new_folder(
+    path: str | os.PathLike, is_ours: Callable[[Path], bool]
+) -> Iterator[Path]:
+    """Yields an empty folder that becomes `path` when the block succeeds.
+
+    An earlier folder of the same kind at `path` is replaced as a whole; on an
+    error it is left as it was.
+
+    Args:
+        path: The final folder.
+        is_ours: Says of a folder that is not empty whether the caller wrote
+            it, so that it may be replaced; `holds_only` is one way to know.
+
+    Raises:
+        InputError: `path` is a file or somebody else's folder.
+        OSError: The disk is full or the folder is not writable.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "out"
+    >>> for text in ("first", "second"):
+    ...     with new_folder(path, holds_only({"a.txt"})) as folder:
+    ...         _ = (folder / "a.txt").write_text(text)
+    >>> (path / "a.txt").read_text()
+    'second'
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_dir():
+        raise InputError(
+            f"Expected a folder to write to. Received: the file {path}. "
+            "Name another output folder."
+        )
+    held = sorted(path.iterdir()) if path.is_dir() else []
+    if held and not is_ours(path):
+        names = ", ".join(file.name for file in held[:8])
+        raise InputError(
+            "Expected a new folder, an empty one, or an earlier result of "
+            f"the same kind to replace. Received: {path}, which holds other "
+            f"files ({names}). Name another output folder."
+        )
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+def holds_only(names: Iterable[str]) -> Callable[[Path], bool]:
+    """Returns a test of a folder: has it files of these names only.
+
+    Example:
+
+    >>> import tempfile
+    >>> holds_only({"a.txt"})(Path(tempfile.mkdtemp()))
+    True
+    """
+    known = frozenset(names)
+    return lambda folder: {file.name for file in folder.iterdir()} <= known
+
+
 def sha256_of(path: str | os.PathLike) -> str:
     """Returns the SHA-256 of a file's content as 64 hexadecimal digits.
 
@@ -88,7 +158,7 @@ def _replace_folder(new: Path, path: Path, aside: Path) -> None:
     os.rename(path, aside)
     try:
         os.rename(new, path)
-    except OSError:
+    except BaseException:  # Ctrl-C too, or the other would be removed
         os.rename(aside, path)
         raise
 

@@ -85,6 +85,16 @@ def test_save_and_load_restore_everything(lm, tmp_path):
     assert loaded.generate(["The", "日"]) == custom.generate(["The", "日"])
 
 
+def test_a_save_replaces_a_model_and_nothing_else(lm, tmp_path):
+    for _ in range(2):
+        lm.save(tmp_path / "lm")
+    (tmp_path / "lm" / "notes.txt").write_text("mine")
+    for folder in (tmp_path, tmp_path / "lm"):
+        with pytest.raises(InputError, match="other files"):
+            lm.save(folder)
+    assert (tmp_path / "lm" / "notes.txt").read_text() == "mine"
+
+
 def test_a_failed_save_leaves_the_old_model(lm, tmp_path, monkeypatch):
     lm.save(tmp_path / "lm")
     before = CausalLM.load(tmp_path / "lm").generate("The", max_new_tokens=9)

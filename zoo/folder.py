@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_llm.errors import InputError
-from keras_llm.files import atomic_path, write_text
+from keras_llm.files import holds_only, new_folder, write_text
 from keras_llm.weights import SINGLE_FILE, load_safetensors, save_safetensors
 from keras_llm.zoo.family import Family
 from keras_llm.zoo.registry import find_family
@@ -81,12 +81,9 @@ def save_hugging_face(
     ['config.json', 'model.safetensors']
     """
     named = find_family(family) if isinstance(family, str) else family
-    folder = Path(folder)
     values = named.to_hugging_face(model.config)
     values["dtype"] = _dtype_of(model)
-    _refuse_other_files(folder)
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with new_folder(folder, holds_only(_WRITTEN)) as temporary:
         save_safetensors(model, temporary / SINGLE_FILE, named.weights)
         text = json.dumps(values, indent=2) + "\n"
         write_text(temporary / CONFIG_FILE, text)
@@ -118,19 +115,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"Expected an object in {path}. Received: {type(values).__name__}."
         )
     return values
-
-
-def _refuse_other_files(folder: Path) -> None:
-    if not folder.exists():
-        return
-    others = {folder} if folder.is_file() else set(folder.iterdir())
-    others = [path for path in others if path.name not in _WRITTEN]
-    if others:
-        raise InputError(
-            f"Expected a new or empty folder at {folder}, because it is "
-            f"replaced as a whole. Received one with: {_names(others)}. "
-            "Choose another folder, or delete this one."
-        )
 
 
 def _names(paths: Iterable[Path]) -> str:

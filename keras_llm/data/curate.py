@@ -12,7 +12,7 @@ from typing import IO, Any
 from keras_llm.data.counts import Counts, utf8_size
 from keras_llm.data.document import Document, json_line
 from keras_llm.data.documents import Reader, read_documents
-from keras_llm.data.folders import new_folder
+from keras_llm.data.folders import of_format
 from keras_llm.data.hold_out import check_hold_out, hold_out, hold_out_rank
 from keras_llm.data.steps import (
     Step,
@@ -21,7 +21,7 @@ from keras_llm.data.steps import (
     repair,
 )
 from keras_llm.errors import InputError
-from keras_llm.files import sha256_of
+from keras_llm.files import new_folder, sha256_of
 from keras_llm.progress import track
 
 REPORT = "curate.json"
@@ -135,7 +135,7 @@ def curate(
     """
     check_hold_out(heldout, seed)
     steps = default_steps() if steps is None else steps
-    with new_folder(out_folder, REPORT, FORMAT) as folder:
+    with new_folder(out_folder, of_format(REPORT, FORMAT)) as folder:
         aside = open(folder / REJECTS, "wb") if rejects else nullcontext()
         with aside as file:
             stream, counts = _run(documents, steps, file)

@@ -12,11 +12,11 @@ import numpy as np
 from keras_llm.data.counts import utf8_size
 from keras_llm.data.curate import HELDOUT, TRAIN, read_corpus
 from keras_llm.data.document import Document
-from keras_llm.data.folders import new_folder
+from keras_llm.data.folders import of_format
 from keras_llm.data.manifest import FORMAT, MANIFEST, Manifest, RowSplit, Shard
 from keras_llm.data.pack import OPEN_ROWS, SHORTEST, PackCounts, Row, pack
 from keras_llm.errors import InputError
-from keras_llm.files import sha256_of
+from keras_llm.files import new_folder, sha256_of
 from keras_llm.progress import track
 
 _BLOCK_ROWS = 256
@@ -86,7 +86,7 @@ def pack_corpus(
             "corpus": hashes,
         },
     )
-    with new_folder(out_folder, MANIFEST, FORMAT) as folder:
+    with new_folder(out_folder, of_format(MANIFEST, FORMAT)) as folder:
         for name, documents in sources.items():
             tracked = track(documents, f"packing {name}", totals.get(name))
             manifest.splits[name] = _pack_split(
