@@ -181,7 +181,7 @@ def _verify(
         plan.quantization is None,
         max_delta_nats,
     )
-    text = plan.lm.tokenizer.decode(ran["greedy"]) if plan.lm else None
+    text = plan.lm.decode(ran["greedy"]) if plan.lm else None
     return {
         **found,
         "text": text,
@@ -195,7 +195,7 @@ def _ask(
 ) -> dict[str, Any]:
     """Asks the stock runtime, and compares its text with Keras's."""
     with np.load(work / _REFERENCE) as reference:
-        keras = plan.lm.tokenizer.decode(reference["greedy"].tolist())
+        keras = plan.lm.decode(reference["greedy"].tolist())
         new_tokens = int(reference["new_tokens"])
     text = _worker.run(
         "litert_bundle:answer",

@@ -197,7 +197,9 @@ class TextGraph:
 
     def _text(self, state: State) -> tuple[tf.Tensor, tf.Tensor]:
         """The text of the new ids up to a stop string; whether it ended."""
-        text = self._decode(state["output"])
+        ids = state["output"]
+        known = ids < self._lm.tokenizer.vocabulary_size  # as `CausalLM.decode`
+        text = self._decode(tf.where(known, ids, NO_TOKEN))
         stopped, shortest = state["ended"], text
         for stop in self._lm.settings.stop:
             pieces = tf.strings.split(text, stop, maxsplit=1)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -114,6 +114,14 @@ class CausalLM:
             )
         return ids or [self.end_ids[0]]
 
+    def decode(self, ids: Iterable[int]) -> str:
+        """Returns the text of ids that the model gave.
+
+        Many published models have more ids than their tokenizer has tokens,
+        for rounder shapes. Such an id has no text, and is no reason to fail.
+        """
+        return self.tokenizer.decode(self._known(ids))
+
     @overload
     def generate(self, prompts: str, **settings: Any) -> str: ...
 
@@ -142,6 +150,8 @@ class CausalLM:
         if not isinstance(prompts, list | tuple):
             self.encode_prompt(prompts)  # says what was expected
         chosen = self._with(settings)
+        if not prompts:
+            return []
         ids = [self.encode_prompt(prompt) for prompt in prompts]
         generator = self._compiled()
         state = generator.start(ids, chosen)
@@ -150,7 +160,7 @@ class CausalLM:
             most = int(state["count"]) + 4 * STREAM_TOKENS
             most = most if chosen.stop else chosen.max_new_tokens
             state = generator.advance(state, most)
-            texts = [self.tokenizer.decode(r) for r in generator.rows(state)]
+            texts = [self.decode(row) for row in generator.rows(state)]
             ended = [cut(text, chosen.stop) for text in texts]
             done = state["done"].numpy()
             if all(
@@ -174,7 +184,7 @@ class CausalLM:
         stops, sent = StopStream(chosen.stop), 0
         while True:
             row = generator.rows(state)[0]
-            piece = stops.push(decoder.push(*row[sent:]))
+            piece = stops.push(decoder.push(*self._known(row[sent:])))
             sent = len(row)
             if piece:
                 yield piece
@@ -279,6 +289,11 @@ class CausalLM:
         return GenerationSettings.from_dict(
             {**self.settings.to_dict(), **changes}
         )
+
+    def _known(self, ids: Iterable[int]) -> list[int]:
+        """The ids that have a token."""
+        table = self.tokenizer.vocabulary.table
+        return [i for i in ids if i < len(table) and table[i] is not None]
 
     def _compiled(self) -> TokenGenerator:
         if self._generator is None:

@@ -67,6 +67,23 @@ def test_stop_strings_across_pieces():
         assert out == cut(text, ["stop", "halt"])[0] == "go on, sto, hal, go "
 
 
+def test_ids_without_a_token_have_no_text(lm, tokenizer):
+    config = lm.config.replace(vocabulary_size=tokenizer.vocabulary_size + 700)
+    padded = CausalLM(contract.decoder(config), tokenizer)
+    ids = padded._compiled().generate(
+        [padded.encode_prompt("The")], lm._with({"max_new_tokens": 20})
+    )[0]
+    known = [i for i in ids if i < tokenizer.vocabulary_size]
+    assert len(known) < len(ids)  # or this test would show nothing
+    text = padded.generate("The", max_new_tokens=20)
+    assert text == tokenizer.decode(known)
+    assert "".join(padded.stream("The", max_new_tokens=20)) == text
+
+
+def test_no_prompts_give_no_texts(lm):
+    assert lm.generate([]) == []
+
+
 def test_special_tokens_in_a_prompt_are_text(lm):
     ids = lm.encode_prompt("<|endoftext|>")
     assert ids[0] == lm.tokenizer.bos_id

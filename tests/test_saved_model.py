@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from contract import decoder
 from served_models import NEW_TOKENS, PROMPTS, language_model
 from tensorflow.python.tools.saved_model_utils import get_meta_graph_def
 
-from keras_llm.causal_lm import float32_copy
+from keras_llm.causal_lm import CausalLM, float32_copy
 from keras_llm.errors import ExportError, InputError
 from keras_llm.export import saved_model_export as module
 from keras_llm.export.graph_ops import check_operations, operations
@@ -191,6 +192,19 @@ def test_a_tokenizer_without_a_start_token(tmp_path):
     assert exported.lm.start_id is None
     expected = exported.lm.generate(PROMPTS, **GREEDY)
     assert exported.texts(PROMPTS) == expected
+
+
+def test_ids_without_a_token_have_no_text(tmp_path):
+    lm = language_model("llama")
+    size = lm.config.vocabulary_size
+    wide = decoder(lm.config.replace(vocabulary_size=size + 700))
+    padded = CausalLM(wide, lm.tokenizer)
+    ids = TokenGenerator(wide).generate(
+        [padded.encode_prompt(PROMPTS[1])], GenerationSettings(**GREEDY)
+    )
+    assert max(ids[0]) >= size  # or this test would show nothing
+    report = saved_model(padded, tmp_path, max_new_tokens=NEW_TOKENS)
+    assert report.equal
 
 
 def test_mixed_precision_is_exported_as_float32(tmp_path):
