@@ -209,8 +209,14 @@ class DecoderConfig(Record):
 
     def __post_init__(self) -> None:
         for name, record in (("rope", Rope), ("experts", Experts)):
-            if isinstance(getattr(self, name), dict):
-                self._set(name, record.from_dict(getattr(self, name)))
+            value = getattr(self, name)
+            if isinstance(value, dict):
+                self._set(name, record.from_dict(value))
+            elif not isinstance(value, record | None):
+                raise InputError(
+                    f"Expected {name} as {record.__name__}(...) or None. "
+                    f"Received: {value!r}."
+                )
         self._check_choices()
         self._check_numbers()
         self._fill_in()
@@ -255,7 +261,8 @@ class DecoderConfig(Record):
             *("mlp_dim", "norm_eps", "window", "attention_softcap"),
             *("final_softcap", "attention_scale", "embed_scale"),
         )
-        if not 0 <= self.dropout < 1:
+        self._between("dropout", 0.0, 1.0)
+        if self.dropout == 1:
             raise InputError(
                 f"Expected 0 <= dropout < 1. Received: {self.dropout!r}."
             )
@@ -282,6 +289,11 @@ class DecoderConfig(Record):
             self._set("mlp_dim", gated if self.gated else 4 * self.hidden_dim)
 
     def _check_pattern(self) -> None:
+        if not isinstance(self.pattern, str):
+            raise InputError(
+                "Expected a pattern of letters, for example 'LLG'. "
+                f"Received: {self.pattern!r}."
+            )
         if not self.pattern or set(self.pattern) - set(PATTERN_LETTERS):
             letters = ", ".join(
                 f"{k} ({v})" for k, v in PATTERN_LETTERS.items()

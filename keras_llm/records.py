@@ -38,6 +38,11 @@ class Record:
         Raises:
             InputError: A key is not a field of this record.
         """
+        if not isinstance(values, dict):
+            raise InputError(
+                f"Expected the fields of {cls.__name__} by name. Received: "
+                f"{values!r:.60}."
+            )
         unknown = sorted(set(values) - set(cls.__dataclass_fields__))
         if unknown:
             raise InputError(
@@ -88,6 +93,24 @@ class Record:
                 raise InputError(
                     f"Expected {name} to be above zero. Received: {value!r}."
                 )
+
+    def _whole(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InputError(
+                f"Expected {name} to be an integer. Received: {value!r}."
+            )
+        self._between(name, least, most)
+
+    def _between(self, name: str, least: float, most: float) -> None:
+        value = getattr(self, name)
+        number = isinstance(value, (int, float)) and math.isfinite(value)
+        if not number or not least <= value <= most:
+            limit = "" if most == math.inf else f" and at most {most:g}"
+            raise InputError(
+                f"Expected {name} to be at least {least:g}{limit}. "
+                f"Received: {value!r}."
+            )
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the config as JSON, whole or not at all."""

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from keras_llm.errors import InputError
 from keras_llm.records import Record
 
+MOST = 2**31 - 1  # what an int32 holds
+MOST_SEED = 2**62  # a batch adds to it, and an int64 holds the sum
 REMOVED = -1e30  # a logit that softmax turns into exactly zero
 
 
@@ -57,9 +59,9 @@ class GenerationSettings(Record):
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         self._set("stop", tuple(stop))
-        self._whole("max_new_tokens", 1)
-        self._whole("top_k", 0)
-        self._whole("seed", 0)
+        self._whole("max_new_tokens", 1, MOST)
+        self._whole("top_k", 0, MOST)
+        self._whole("seed", 0, MOST_SEED)
         self._between("temperature", 0.0, math.inf)
         self._between("top_p", 1e-9, 1.0)
         self._between("min_p", 0.0, 1.0)
@@ -79,24 +81,6 @@ class GenerationSettings(Record):
     def penalizes(self) -> bool:
         """Whether tokens already in the row are made less likely."""
         return self.repetition_penalty != 1.0
-
-    def _whole(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InputError(
-                f"Expected {name} to be an integer. Received: {value!r}."
-            )
-        self._between(name, least, math.inf)
-
-    def _between(self, name: str, least: float, most: float) -> None:
-        value = getattr(self, name)
-        good = isinstance(value, (int, float)) and least <= value <= most
-        if not good or value == math.inf:
-            limit = "" if most == math.inf else f" and at most {most:g}"
-            raise InputError(
-                f"Expected {name} to be at least {least:g}{limit}. "
-                f"Received: {value!r}."
-            )
 
 
 class Controls(NamedTuple):

@@ -29,6 +29,9 @@ SIZE = dict(
         ({"pattern": ""}, "pattern"),
         ({"pattern": "LG"}, "window, in tokens"),
         ({"dropout": 1.0}, "0 <= dropout < 1"),
+        ({"dropout": "0.1"}, "dropout to be at least 0"),
+        ({"pattern": 5}, "pattern of letters.*Received: 5"),
+        ({"rope": "yes"}, "rope as Rope.*Received: 'yes'"),
         ({"rope": {"fraction": 0.25}, "head_dim": 6}, "even number"),
         ({"rope": {"speed": 2}}, "unknown keys: speed"),
     ],
@@ -57,6 +60,9 @@ def test_unknown_and_missing_keys_are_named(tmp_path):
         DecoderConfig.load(path)
     path.write_text('{"hidden_dim": 8')
     with pytest.raises(InputError, match="Expected JSON in"):
+        DecoderConfig.load(path)
+    path.write_text("5")
+    with pytest.raises(InputError, match="by name. Received: 5"):
         DecoderConfig.load(path)
     with pytest.raises(InputError, match="no such file"):
         DecoderConfig.load(tmp_path / "nowhere.json")

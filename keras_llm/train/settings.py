@@ -1,10 +1,13 @@
 """TrainConfig and TrainReport: what a run is told, and what it tells."""
 
 import dataclasses
+import math
 
+from keras_llm.data.hold_out import SEEDS
 from keras_llm.errors import InputError
 from keras_llm.records import Record
 
+MOST = 2**31 - 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -81,12 +84,14 @@ class TrainConfig(Record):
                 "Expected either steps or minutes: how long to train. "
                 f"Received: steps={self.steps}, minutes={self.minutes}."
             )
-        self._within("min_ratio", 0, 1)
-        self._within("beta_1", 0, 1)
-        self._within("beta_2", 0, 1)
-        self._within("weight_decay", 0, float("inf"))
-        self._within("z_loss", 0, float("inf"))
-        self._within("warmup_steps", 0, self.steps or float("inf"))
+        self._between("min_ratio", 0, 1)
+        self._between("beta_1", 0, 1)
+        self._between("beta_2", 0, 1)
+        self._between("weight_decay", 0, math.inf)
+        self._between("z_loss", 0, math.inf)
+        if self.warmup_steps is not None:
+            self._whole("warmup_steps", 0, self.steps or MOST)
+        self._whole("seed", 0, SEEDS - 1)
         if self.batch_size % self.accumulate:
             raise InputError(
                 "Expected accumulate to divide batch_size. Received: "
@@ -106,13 +111,6 @@ class TrainConfig(Record):
         if self.warmup_steps is None:
             return -(-total_steps // 20)
         return min(self.warmup_steps, total_steps)
-
-    def _within(self, name: str, low: float, high: float) -> None:
-        value = getattr(self, name)
-        if value is not None and not low <= value <= high:
-            raise InputError(
-                f"Expected {low} <= {name} <= {high}. Received: {value!r}."
-            )
 
     def _check_interval(self, name: str) -> None:
         value, every = getattr(self, name), self.log_every
