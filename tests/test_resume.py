@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,6 +187,24 @@ def test_changed_settings_are_refused_by_name(rows, whole):
             tiny_run.train(rows, whole[0], **{name: value})
     with pytest.raises(InputError, match="resume=False"):
         tiny_run.train(rows, whole[0], resume=False)
+
+
+def test_another_model_is_refused_before_the_first_checkpoint(
+    rows, whole, tmp_path
+):
+    (tmp_path / "train.json").write_bytes(
+        (whole[0] / "train.json").read_bytes()
+    )
+    with pytest.raises(InputError, match="hidden_dim was 16 and is 32"):
+        tiny_run.train(rows, tmp_path, tiny_run.build(hidden_dim=32))
+
+
+def test_a_finished_run_may_be_moved(rows, whole, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(whole[0], moved)
+    report = tiny_run.train(rows, moved)
+    assert Path(report.checkpoint) == latest(moved / "checkpoints")
+    assert Path(report.history) == moved / "metrics.jsonl"
 
 
 def test_second_process_in_the_folder_is_refused(rows, tmp_path):

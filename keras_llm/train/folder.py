@@ -28,6 +28,7 @@ class Plan(Record):
         planned_steps: Steps of the whole run, also where minutes were given.
         precision: What the model computes in.
         rows: Fingerprint of the rows, or None for a dataset.
+        config: The decoder's config, or None for another model.
 
     Example:
 
@@ -39,13 +40,14 @@ class Plan(Record):
     planned_steps: int
     precision: str
     rows: str | None = None
+    config: dict[str, Any] | None = None
 
 
 def check_unchanged(folder: Path, saved: Plan, here: Plan) -> None:
     """Refuses to continue a run with other settings, naming each.
 
     Raises:
-        InputError: A setting, the precision or the rows changed.
+        InputError: A setting, the model, its precision or the rows changed.
 
     Example:
 
@@ -53,9 +55,13 @@ def check_unchanged(folder: Path, saved: Plan, here: Plan) -> None:
     >>> check_unchanged(Path("run"), plan, plan)
     """
     changed = [
-        f"{name} was {saved.settings.get(name)!r} and is {value!r}"
-        for name, value in here.settings.items()
-        if name not in FREE and saved.settings.get(name) != value
+        f"{name} was {before.get(name)!r} and is {value!r}"
+        for before, now in (
+            (saved.settings, here.settings),
+            (saved.config or {}, here.config or {}),
+        )
+        for name, value in now.items()
+        if name not in FREE and before.get(name) != value
     ]
     if saved.precision != here.precision:
         changed.append(

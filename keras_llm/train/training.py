@@ -1,6 +1,7 @@
 """One call of `fit`: checks, the plan, what to resume from, callbacks."""
 
 import contextlib
+import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.files import TEMPORARY
 from keras_llm.train import checkpoint
 from keras_llm.train import state as state_files
 from keras_llm.train.callbacks import (
@@ -105,8 +107,10 @@ class Training:
         if not (self.out / REPORT).exists():
             return None
         report = TrainReport.load(self.out / REPORT)
-        self._restore(Path(str(report.checkpoint)), None)
-        return report
+        # As the folder has it now: it may have been moved since.
+        places = self._places()
+        self._restore(Path(str(places["checkpoint"])), None)
+        return dataclasses.replace(report, **places)
 
     def run(self) -> TrainReport:
         """Trains from the last checkpoint, or from the start."""
@@ -172,10 +176,12 @@ class Training:
     def _chores(self, trainer: TokenTrainer) -> Iterator[tuple]:
         """What takes time between the steps, and every how many steps."""
         s = self.settings
-        validation, sample, out = self.validation, self.sample, self.out
+        validation, sample, place = self.validation, self.sample, self.folder
 
         def save() -> None:
-            with tempfile.TemporaryDirectory(dir=out) as folder:
+            # A temporary name there: what a kill leaves is pruned later.
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory("", TEMPORARY, place) as folder:
                 checkpoint.save(folder, self.model, trainer.optimizer, step=0)
 
         if validation is not None:
@@ -185,7 +191,7 @@ class Training:
             )
         if sample is not None:
             yield lambda: sample(self.model), s.sample_every
-        if out is not None:
+        if place is not None:
             yield save, s.checkpoint_every
 
     def _plan(self, steps: int) -> Plan:
@@ -194,6 +200,7 @@ class Training:
             planned_steps=steps,
             precision=self.precision,
             rows=self.source.fingerprint,
+            config=config_of(self.model),
         )
 
     def _fit(self, trainer: TokenTrainer, batches: Any, run: Run) -> None:
@@ -249,8 +256,7 @@ class Training:
         return [*calls, line, *self.callbacks]
 
     def _described(self, run: Run) -> dict[str, Any]:
-        plan = self._plan(run.total_steps).to_dict()
-        return {**plan, "config": config_of(self.model)}
+        return self._plan(run.total_steps).to_dict()
 
     def _flops(self) -> int:
         return flops_per_token(self.model, self.source.time)
@@ -259,11 +265,8 @@ class Training:
         return measured_peak(self.precision.removeprefix("mixed_"))
 
     def _report(self, run: Run) -> TrainReport:
-        out = self.out
-        logs = run.logs or read_history(Path(str(out)) / HISTORY)[-1]
-        speed, newest = run.tokens_per_second, None
-        if self.folder is not None:
-            newest = str(state_files.latest(self.folder))
+        logs = run.logs or read_history(Path(str(self.out)) / HISTORY)[-1]
+        speed = run.tokens_per_second
         return TrainReport(
             steps=run.step,
             planned_steps=run.total_steps,
@@ -282,6 +285,14 @@ class Training:
                 int(np.prod(v.shape)) for v in self.model.trainable_variables
             ),
             precision=self.precision,
-            history=None if out is None else str(out / HISTORY),
-            checkpoint=newest,
+            **self._places(),
         )
+
+    def _places(self) -> dict[str, str | None]:
+        """Where the history and the last checkpoint are; None for nowhere."""
+        if self.out is None or self.folder is None:
+            return {"history": None, "checkpoint": None}
+        return {
+            "history": str(self.out / HISTORY),
+            "checkpoint": str(state_files.latest(self.folder)),
+        }
