@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import random
 import sys
 
@@ -263,6 +264,21 @@ def test_foreign_folders_are_never_replaced(tmp_path):
 def test_read_corpus_needs_a_corpus(tmp_path):
     with pytest.raises(InputError, match="Run curate first"):
         read_corpus(tmp_path)
+
+
+def test_names_and_fields_that_are_no_utf8_can_be_written(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    try:  # not every file system takes such a name
+        (source / os.fsdecode(b"caf\xe9.txt")).write_text("Long text. " * 30)
+    except OSError:
+        pytest.skip("this file system wants names in UTF-8")
+    line = '{"text": "%s", "title": "\\ud800"}' % ("Another text. " * 30)
+    (source / "b.jsonl").write_text(line)
+    curate(read_documents(source), tmp_path / "out", heldout=0)
+    found = list(read_corpus(tmp_path / "out"))
+    assert found[0].metadata == {"title": "\ufffd"}
+    assert found[1].source.endswith("caf\ufffd.txt")
 
 
 def test_rejects_can_be_read_again(tmp_path):

@@ -220,6 +220,13 @@ def test_failed_write_leaves_previous_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]
 
 
+def test_standard_library_without_help_topics(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    reader = standard_library()
+    assert next(reader).source.startswith("python/lib/")
+    assert dict(reader.counts.dropped) == {"not part of this Python": 1}
+
+
 def test_standard_library_is_clean_and_deterministic():
     first, second = list(standard_library()), list(standard_library())
     assert first == second

@@ -4,12 +4,15 @@ import gzip
 import io
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from keras_llm.files import atomic_path
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,28 @@ class Document:
 def json_line(record: dict[str, Any]) -> bytes:
     r"""Returns one line of JSON Lines in UTF-8.
 
+    File names and metadata may hold what UTF-8 cannot; see `whole`.
+
     Example:
 
     >>> json_line({"text": "a\nb"})
     b'{"text": "a\\nb"}\n'
     """
-    return json.dumps(record, ensure_ascii=False).encode("utf-8") + b"\n"
+    line = whole(json.dumps(record, ensure_ascii=False))
+    return line.encode("utf-8") + b"\n"
+
+
+def whole(text: str) -> str:
+    r"""Joins surrogate pairs and replaces lone ones by U+FFFD.
+
+    Example:
+
+    >>> whole("\ud83d\ude00 \udce9") == "\U0001f600 \ufffd"
+    True
+    """
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def write_jsonl(path: str | os.PathLike, documents: Iterable[Document]) -> int:

@@ -4,7 +4,6 @@ import gzip
 import io
 import json
 import os
-import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_llm.data.counts import Counts
-from keras_llm.data.document import Document
+from keras_llm.data.document import Document, whole
 from keras_llm.errors import InputError
 
 TEXT = frozenset(".txt .text .md .markdown .rst .tex".split())
@@ -24,8 +23,6 @@ SOURCE = frozenset(
 JSONL = frozenset({".jsonl", ".ndjson"})
 PARQUET = frozenset({".parquet"})
 FIELDS = ("source", "license", "language")
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -270,15 +267,8 @@ def _document(
         **{k: v for k, v in record.items() if v is not None},
     }
     return Document(
-        _whole(text), known.pop("source", source), **known, metadata=metadata
+        whole(text), known.pop("source", source), **known, metadata=metadata
     )
-
-
-def _whole(text: str) -> str:
-    """Joins surrogate pairs and replaces lone ones by U+FFFD."""
-    if not _SURROGATE.search(text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _no_field(

@@ -45,7 +45,7 @@ def standard_library() -> Reader:
 
 def _documents(stdlib: Path, counts: Counts) -> Iterator[Document]:
     """Yields the topics, then the modules."""
-    yield from _topics()
+    yield from _topics(counts)
     for path in _modules(stdlib):
         name = path.relative_to(stdlib).as_posix()
         try:
@@ -59,10 +59,13 @@ def _documents(stdlib: Path, counts: Counts) -> Iterator[Document]:
             counts.drop(name, "empty")
 
 
-def _topics() -> Iterator[Document]:
+def _topics(counts: Counts) -> Iterator[Document]:
     """Yields the chapters of Python's own reference, as `help()` has them."""
-    from pydoc_data.topics import topics
-
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        counts.drop("pydoc_data", "not part of this Python")
+        return
     for name, text in sorted(topics.items()):
         yield _document(text, f"python/topics/{name}")
 
