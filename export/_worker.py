@@ -48,7 +48,8 @@ def run(function: str, **arguments: Any) -> Any:
         job = Path(folder) / "job.json"
         job.write_text(json.dumps([function, arguments], default=str))
         process = subprocess.run(
-            [sys.executable, "-m", "keras_llm.export._worker", str(job)],
+            # -P: a user's json.py in the current folder is not ours.
+            [sys.executable, "-P", "-m", "keras_llm.export._worker", str(job)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_llm.errors import InputError
 from keras_llm.export.litert_graph import (
     DECODE,
     DYNAMIC,
@@ -109,7 +110,16 @@ class LitertRunner:
     def generate(
         self, prompt: Sequence[int], new_tokens: int, end_ids: Any = ()
     ) -> list[int]:
-        """Continues a prompt greedily; returns only the new ids."""
+        """Continues a prompt greedily; returns only the new ids.
+
+        Raises:
+            InputError: The prompt is empty, or prompt and new ids together
+                are more than the cache holds.
+        """
+        if not len(prompt):
+            raise InputError(
+                "Expected a prompt of at least one token. Received: none."
+            )
         self.reset()
         self.prefill(prompt[:-1])
         token, new = prompt[-1], []
@@ -195,6 +205,12 @@ class LitertRunner:
 
     def _run(self, signature: str, ids: Sequence[int]) -> None:
         """Runs a signature; the caches are input and output at once."""
+        if self.position + len(ids) > self.slots:
+            raise InputError(
+                f"Expected at most {self.slots} tokens, as many as the cache "
+                f"holds. Received: {self.position + len(ids)}. Start a new "
+                "text with reset(), or make the cache longer with slots=."
+            )
         buffers = self._buffers[signature]
         positions = np.arange(len(ids), dtype="int32") + self.position
         hidden = positions[:, None] < np.arange(self.slots)[None, :]

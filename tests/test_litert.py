@@ -10,7 +10,7 @@ pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
 
 from litert_models import CONTEXT, convert_growing, language_model, runtime
 
-from keras_llm import DecoderConfig, build_decoder
+from keras_llm import DecoderConfig, InputError, build_decoder
 from keras_llm.export import litert_convert, litert_graph, litert_plan
 from keras_llm.export.litert_export import litert
 from keras_llm.export.litert_runner import LitertRunner
@@ -100,6 +100,10 @@ def test_a_fixed_cache_of_a_gpt2_gives_the_tokens_of_keras(folder):
         [prompt], GenerationSettings(max_new_tokens=12)
     )[0]
     assert runner.generate(prompt, 12, lm.end_ids) == expected
+    with pytest.raises(InputError, match="at most 32 tokens"):
+        runner.generate(prompt, 99)
+    with pytest.raises(InputError, match="at least one token"):
+        runner.generate([], 1)
 
 
 def test_int8_is_a_third_and_costs_little(folder):

@@ -20,7 +20,12 @@ from litert_models import convert_growing, language_model, runtime
 
 from keras_llm import InputError
 from keras_llm.errors import ExportError
-from keras_llm.export import litert_export, litert_graph, litert_verify
+from keras_llm.export import (
+    _worker,
+    litert_export,
+    litert_graph,
+    litert_verify,
+)
 from keras_llm.export.litert_export import litert
 
 KEPT = b"what stood there before"
@@ -193,6 +198,12 @@ def test_a_kill_leaves_the_previous_file(tmp_path):
     killed = subprocess.run(command, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_bytes() == KEPT
+
+
+def test_a_users_module_does_not_come_into_the_worker(tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    assert _worker.run("_worker:echo", value=[1]) == [1]
 
 
 def test_a_process_that_dies_is_told_with_its_last_words():
