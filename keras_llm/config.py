@@ -13,6 +13,8 @@ from keras_llm.errors import InputError
 from keras_llm.records import Record
 
 GLOBAL, LOCAL, NO_ROTARY = "G", "L", "N"
+BIASES = ("none", "qkv", "all")
+QK_NORMS = (None, "head", "projection")
 PATTERN_LETTERS = {
     GLOBAL: "attends to everything before",
     LOCAL: "attends to the last `window` positions",
@@ -250,8 +252,8 @@ class DecoderConfig(Record):
     def _check_choices(self) -> None:
         self._one_of("norm", ("rms", "layer"))
         self._one_of("mlp", ("swiglu", "geglu", "gelu", "gelu_exact"))
-        self._one_of("bias", ("none", "qkv", "all"))
-        self._one_of("qk_norm", (None, "head", "projection"))
+        self._one_of("bias", BIASES)
+        self._one_of("qk_norm", QK_NORMS)
         self._one_of("post_norm", (None, "sandwich", "only"))
 
     def _check_numbers(self) -> None:

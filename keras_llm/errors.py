@@ -1,5 +1,7 @@
 """The two errors of the library: a user's mistake, and a failed check."""
 
+from typing import Any
+
 
 class InputError(ValueError):
     """What was passed cannot be used; the message says what to do instead.
@@ -32,3 +34,20 @@ class ExportError(RuntimeError):
     ...     print(error)
     Expected equal text. Received: other text.
     """
+
+
+def check_choice(name: str, value: Any, allowed: tuple) -> None:
+    """Refuses a value that is none of a few.
+
+    Raises:
+        InputError: With the name, the choices and what was received.
+
+    Example:
+
+    >>> check_choice("norm", "rms", ("rms", "layer"))
+    """
+    if value not in allowed:
+        choices = ", ".join(repr(choice) for choice in allowed)
+        raise InputError(
+            f"Expected {name} to be one of {choices}. Received: {value!r}."
+        )

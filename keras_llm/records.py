@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from keras_llm.errors import InputError
+from keras_llm.errors import InputError, check_choice
 from keras_llm.files import write_text
 
 
@@ -69,12 +69,7 @@ class Record:
         }
 
     def _one_of(self, name: str, allowed: tuple) -> None:
-        value = getattr(self, name)
-        if value not in allowed:
-            choices = ", ".join(repr(choice) for choice in allowed)
-            raise InputError(
-                f"Expected {name} to be one of {choices}. Received: {value!r}."
-            )
+        check_choice(name, getattr(self, name), allowed)
 
     def _positive(self, *names: str) -> None:
         for name in names:

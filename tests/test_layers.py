@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_llm import DecoderConfig, Rope
+from keras_llm import DecoderConfig, InputError, Rope
 from keras_llm.layers import (
     MLP,
     Block,
@@ -177,3 +177,12 @@ def test_block_kinds_choose_the_window():
     )
     assert Block(config, "L").window == 3
     assert Block(config, "G").window is None
+
+
+def test_words_that_mean_nothing_are_refused():
+    # Unknown words used to mean "without", in silence.
+    for wrong in ({"qk_norm": "heads"}, {"bias": "qk"}, {"num_kv_heads": 3}):
+        with pytest.raises(InputError, match=f"Expected .*{[*wrong][0]}"):
+            GroupedQueryAttention(4, **wrong)
+    with pytest.raises(InputError, match="kind to be one of 'swiglu'"):
+        MLP(8, "relu")

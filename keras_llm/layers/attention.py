@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_llm.config import BIASES, QK_NORMS
+from keras_llm.errors import InputError, check_choice
 from keras_llm.layers.cache import scatter
 from keras_llm.layers.mask import visibility
 from keras_llm.layers.rope import rotate
@@ -105,6 +107,10 @@ class GroupedQueryAttention(keras.layers.Layer):
     Returns:
         `(batch, time, hidden_dim)`.
 
+    Raises:
+        InputError: `bias` or `qk_norm` is none of these words, or the query
+            heads cannot share the key heads evenly.
+
     Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245.
 
     Example:
@@ -132,8 +138,16 @@ class GroupedQueryAttention(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_choice("bias", bias, BIASES)
+        check_choice("qk_norm", qk_norm, QK_NORMS)
         self.num_heads, self.head_dim = num_heads, head_dim
         self.num_kv_heads = num_kv_heads or num_heads
+        if num_heads % self.num_kv_heads:
+            raise InputError(
+                "Expected num_heads to be a multiple of num_kv_heads. "
+                f"Received: num_heads={num_heads}, "
+                f"num_kv_heads={num_kv_heads}."
+            )
         self.bias, self.qk_norm, self.norm_eps = bias, qk_norm, norm_eps
         self.window, self.softcap, self.scale = window, softcap, scale
         self.sinks, self.dropout = sinks, dropout

@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_llm.errors import check_choice
+
 ACTIVATIONS = {
     "swiglu": ops.silu,
     "geglu": lambda x: ops.gelu(x, approximate=True),
@@ -33,6 +35,9 @@ class MLP(keras.layers.Layer):
     Returns:
         Same shape as `x`.
 
+    Raises:
+        InputError: `kind` is none of these words.
+
     Source: Shazeer 2020, https://arxiv.org/abs/2002.05202 (gated forms).
 
     Example:
@@ -51,6 +56,7 @@ class MLP(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        check_choice("kind", kind, tuple(ACTIVATIONS))
         self.inner_dim, self.kind, self.use_bias = inner_dim, kind, use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.output_initializer = keras.initializers.get(
