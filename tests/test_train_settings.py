@@ -102,6 +102,27 @@ def test_precision_follows_the_processor(monkeypatch, tmp_path):
         choose_precision("mixed_float16")
 
 
+@pytest.mark.parametrize(
+    ("capability", "precision"),
+    [((9, 0), "mixed_bfloat16"), ((8, 0), "mixed_bfloat16"),
+     ((7, 5), "float32"), (None, "float32")],
+)  # fmt: skip
+def test_precision_follows_the_gpu(monkeypatch, capability, precision):
+    import tensorflow as tf
+
+    details = {} if capability is None else {"compute_capability": capability}
+    monkeypatch.setattr(
+        keras.distribution,
+        "list_devices",
+        lambda kind: ["gpu:0"] if kind == "gpu" else [],
+    )
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["gpu"])
+    monkeypatch.setattr(
+        tf.config.experimental, "get_device_details", lambda _: details
+    )
+    assert choose_precision() == precision
+
+
 def test_float16_models_are_refused():
     with pytest.raises(InputError, match="float32 weights"):
         precision_of(tiny_run.build(dtype="mixed_float16"))

@@ -183,7 +183,8 @@ def _negative_log_likelihood(
     score, total = scorer(model), 0.0
     windows = sorted(windows, key=lambda window: len(window[0]))
     starts = range(0, len(windows), batch_size)
-    for begin in track(starts, "scoring") if progress else starts:
+    begins = track(starts, "scoring", len(starts)) if progress else starts
+    for begin in begins:
         batch = windows[begin : begin + batch_size]
         width = len(batch[-1][0])
         tokens = np.zeros((len(batch), width), "int32")

@@ -15,15 +15,17 @@ from keras_llm.errors import InputError
 from keras_llm.train.settings import PRECISIONS
 
 CPU_FLAGS = Path("/proc/cpuinfo")
+BFLOAT16_CAPABILITY = (8, 0)  # of NVIDIA GPUs: Ampere
 
 
 def choose_precision(name: str = "auto") -> str:
     """Returns the dtype policy to build a decoder with.
 
     "auto" is mixed_bfloat16 (weights in float32, products in bfloat16) where
-    the hardware multiplies bfloat16: on accelerators, and on CPUs with
-    avx512_bf16 or AMX under TensorFlow, where a step is 1.4 to 1.6 times as
-    fast. JAX on CPUs is slower in bfloat16, so it stays float32.
+    the hardware multiplies bfloat16: on TPUs, on GPUs from compute capability
+    8.0 on (A100, RTX 30; not T4 or V100), and on CPUs with avx512_bf16 or AMX
+    under TensorFlow, where a step is 1.4 to 1.6 times as fast. JAX on CPUs is
+    slower in bfloat16, so it stays float32.
 
     Args:
         name: "auto", "float32" or "mixed_bfloat16".
@@ -47,14 +49,23 @@ def choose_precision(name: str = "auto") -> str:
 
 
 def _multiplies_bfloat16() -> bool:
-    if keras.distribution.list_devices(
-        "gpu"
-    ) or keras.distribution.list_devices("tpu"):
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    if keras.distribution.list_devices("tpu"):
         return True
-    if keras.backend.backend() != "tensorflow" or not CPU_FLAGS.exists():
+    if keras.distribution.list_devices("gpu"):
+        return not on_tensorflow or _gpu_multiplies_bfloat16()
+    if not on_tensorflow or not CPU_FLAGS.exists():
         return False
     flags = set(CPU_FLAGS.read_text().split())
     return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def _gpu_multiplies_bfloat16() -> bool:
+    import tensorflow as tf
+
+    gpu = tf.config.list_physical_devices("GPU")[0]
+    details = tf.config.experimental.get_device_details(gpu)
+    return details.get("compute_capability", (0, 0)) >= BFLOAT16_CAPABILITY
 
 
 def precision_of(model: keras.Model) -> str:
