@@ -43,12 +43,13 @@ def arrays():
     return inputs, tokens[:, 1:], weights
 
 
-def trained(arrays, batch=8, dropout=0.0, epochs=2, **options):
+def trained(arrays, batch=8, dropout=0.0, epochs=2, jit=None, **options):
     """Weights and logs after a few steps through stock `fit`."""
     inputs, targets, weights = arrays
     model = tiny_run.build(dropout=dropout)
     trainer = TokenTrainer(model, **options)
-    trainer.compile(AdamW(WarmupCosine(1e-2, 20, 3), epsilon=1e-6))
+    optimizer = AdamW(WarmupCosine(1e-2, 20, 3), epsilon=1e-6)
+    trainer.compile(optimizer, jit_compile=jit)
     history = trainer.fit(
         inputs,
         targets,
@@ -75,6 +76,14 @@ def test_micro_batches_equal_the_big_batch(arrays, accumulate, clip_norm):
     assert_close(whole, parts)
     for name in ("loss", "accuracy", "gradient_norm", "learning_rate"):
         np.testing.assert_allclose(logs[name], part_logs[name], rtol=1e-5)
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_a_step_compiled_whole_equals_the_default(arrays, accumulate):
+    usual, logs = trained(arrays, epochs=1, accumulate=accumulate)
+    whole, xla = trained(arrays, epochs=1, accumulate=accumulate, jit=True)
+    assert_close(usual, whole, 1e-5)
+    np.testing.assert_allclose(logs["loss"], xla["loss"], rtol=1e-5)
 
 
 def test_step_equals_one_written_by_hand(arrays):

@@ -15,7 +15,11 @@ import keras
 from keras import ops
 
 from keras_llm.errors import InputError
-from keras_llm.train.losses import TokenLoss, compiled_token_loss
+from keras_llm.train.losses import (
+    TokenLoss,
+    compiled_token_loss,
+    token_loss,
+)
 
 if keras.backend.backend() == "jax":
     from keras_llm.train.step_jax import BackendStep
@@ -149,6 +153,8 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         refuse_distribution()
         if jit_compile is None:
             jit_compile = keras.backend.backend() == "jax"
+        # XLA cannot compile what is compiled alone inside of a loop.
+        self._token_loss = token_loss if jit_compile else compiled_token_loss()
         super().compile(optimizer, jit_compile=jit_compile, **kwargs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
@@ -166,6 +172,21 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         if weights is None:
             weights = ops.ones_like(targets, dtype="float32")
         return inputs, targets, ops.cast(weights, "float32")
+
+    def parts(self, batch: tuple) -> tuple:
+        """Returns a batch as `(accumulate, size, ...)`: its micro-batches.
+
+        Rows that fill up the last one weigh zero. All have one size, which
+        XLA wants to know.
+        """
+        missing = -ops.shape(batch[1])[0] % self.accumulate
+
+        def split(x: Any) -> Any:
+            padding = [(0, missing)] + [(0, 0)] * (len(x.shape) - 1)
+            parts = (self.accumulate, -1, *ops.shape(x)[1:])
+            return ops.reshape(ops.pad(x, padding), parts)
+
+        return keras.tree.map_structure(split, batch)
 
     def token_loss(self, logits: Any, targets: Any, weights: Any) -> TokenLoss:
         """Returns the loss sums of logits `(batch, time, vocabulary)`."""

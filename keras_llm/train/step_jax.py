@@ -92,16 +92,4 @@ class BackendStep:
             TokenLoss(zero, zero, zero, zero),
             fixed,
         )
-        return jax.lax.scan(add, start, self._parts(batch))[0]
-
-    def _parts(self: Any, batch: tuple) -> tuple:
-        """The batch as `(accumulate, size, ...)`; short parts weigh zero."""
-        rows = batch[1].shape[0]
-        missing = -rows % self.accumulate
-
-        def split(x: Any) -> Any:
-            padding = [(0, missing)] + [(0, 0)] * (len(x.shape) - 1)
-            parts = (self.accumulate, -1, *x.shape[1:])
-            return ops.reshape(ops.pad(x, padding), parts)
-
-        return keras.tree.map_structure(split, batch)
+        return jax.lax.scan(add, start, self.parts(batch))[0]

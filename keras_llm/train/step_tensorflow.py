@@ -57,13 +57,10 @@ class BackendStep:
         self: Any, batch: tuple, tokens: Any
     ) -> tuple[TokenLoss, list[Any]]:
         """As `_gradients`, one slice of the batch at a time."""
-        rows = tf.shape(batch[1])[0]
-        size = (rows + self.accumulate - 1) // self.accumulate
+        parts = self.parts(batch)
 
         def add(index: Any, loss: Any, sums: Any) -> tuple:
-            part = tf.nest.map_structure(
-                lambda x: x[index * size : (index + 1) * size], batch
-            )
+            part = tf.nest.map_structure(lambda x: x[index], parts)
             more, gradients = self._gradients(part, tokens)
             return (
                 index + 1,
