@@ -101,7 +101,8 @@ class Record:
         value = getattr(self, name)
         number = isinstance(value, (int, float)) and math.isfinite(value)
         if not number or not least <= value <= most:
-            limit = "" if most == math.inf else f" and at most {most:g}"
+            highest = f"{most:,}" if isinstance(most, int) else f"{most:g}"
+            limit = "" if most == math.inf else f" and at most {highest}"
             raise InputError(
                 f"Expected {name} to be at least {least:g}{limit}. "
                 f"Received: {value!r}."

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -178,7 +179,7 @@ class Training:
         s = self.settings
         validation, sample, place = self.validation, self.sample, self.folder
 
-        def save() -> None:
+        def save(place: Path) -> None:
             # A temporary name there: what a kill leaves is pruned later.
             place.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory("", TEMPORARY, place) as folder:
@@ -192,7 +193,7 @@ class Training:
         if sample is not None:
             yield lambda: sample(self.model), s.sample_every
         if place is not None:
-            yield save, s.checkpoint_every
+            yield functools.partial(save, place), s.checkpoint_every
 
     def _plan(self, steps: int) -> Plan:
         return Plan(
