@@ -6,6 +6,7 @@ nothing is replaced that we did not write.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -136,6 +137,37 @@ def holds_only(names: Iterable[str]) -> Callable[[Path], bool]:
     """
     known = frozenset(names)
     return lambda folder: {file.name for file in folder.iterdir()} <= known
+
+
+def check_room(path: str | os.PathLike, size: int) -> None:
+    """Makes sure that a new file of `size` bytes fits, before it is written.
+
+    For writers that cannot fail cleanly: HDF5 ends the whole process when
+    the disk is full. The room is asked for, not guessed from what is free, so
+    that quotas count; then it is given back.
+
+    Args:
+        path: The file to be written; nothing may be there.
+        size: Bytes.
+
+    Raises:
+        OSError: The disk is full, or the folder is missing or not writable.
+
+    Example:
+
+    >>> import tempfile
+    >>> check_room(Path(tempfile.mkdtemp()) / "new", 1000)
+    """
+    try:
+        with open(path, "xb") as file:
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, size)
+            elif shutil.disk_usage(Path(path).parent).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        Path(path).unlink(missing_ok=True)
 
 
 def sha256_of(path: str | os.PathLike) -> str:

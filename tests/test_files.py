@@ -1,11 +1,18 @@
 """What is written appears whole, and nothing else is ever lost."""
 
+import errno
 import os
 
 import pytest
 
 from keras_llm.errors import InputError
-from keras_llm.files import atomic_path, holds_only, new_folder, write_text
+from keras_llm.files import (
+    atomic_path,
+    check_room,
+    holds_only,
+    new_folder,
+    write_text,
+)
 
 
 def held(folder):
@@ -78,3 +85,15 @@ def test_a_folder_that_cannot_be_renamed_leaves_the_other(
         with new_folder(tmp_path / "out", holds_only({"a"})) as folder:
             (folder / "a").write_text("after")
     assert held(tmp_path) == {"out/a": "before"}
+
+
+def test_room_is_asked_for_and_given_back(tmp_path, monkeypatch):
+    check_room(tmp_path / "weights", 100)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space left.*weights"):
+        check_room(tmp_path / "weights", 100)
+    assert not list(tmp_path.iterdir())

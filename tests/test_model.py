@@ -190,3 +190,16 @@ def test_config_travels_as_json(tmp_path):
     for config in contract.CONFIGS.values():
         config.save(tmp_path / "config.json")
         assert DecoderConfig.load(tmp_path / "config.json") == config
+
+
+def test_weights_that_do_not_fit_on_the_disk_are_an_error(tmp_path):
+    resource = pytest.importorskip("resource", reason="not on this system")
+    model = build_decoder(contract.CONFIGS["llama"])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, limits[1]))
+    try:  # HDF5 alone would end this process
+        with pytest.raises(OSError, match="weights.h5"):
+            model.save_weights(tmp_path / "model.weights.h5")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
