@@ -66,13 +66,20 @@ def run(function: str, **arguments: Any) -> Any:
             )
         kind, value = json.loads(answer.read_text())
     if kind in _PASSED_ON:
-        raise _PASSED_ON[kind](value)
+        raise _PASSED_ON[kind](*value)
     return value
 
 
 def echo(value: Any) -> Any:
     """Returns the value: what `run` is tried with."""
     return value
+
+
+def _arguments(error: Exception) -> list[Any]:
+    """What makes the same error again, with an `OSError`'s number and path."""
+    if isinstance(error, OSError) and error.strerror:
+        return [error.errno, error.strerror, error.filename]
+    return [str(error)]
 
 
 def _environment() -> dict[str, str]:
@@ -93,7 +100,7 @@ def _main(job: Path) -> None:
         kind = next(
             name for name, k in _PASSED_ON.items() if isinstance(error, k)
         )
-        answer = [kind, str(error)]
+        answer = [kind, _arguments(error)]
     job.with_name("answer.json").write_text(json.dumps(answer))
 
 

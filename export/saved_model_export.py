@@ -5,9 +5,11 @@ as one graph of built-in operations: it runs in TensorFlow Serving, and from
 C, Java, Go or Python, without Keras and without this library.
 """
 
+import contextlib
 import dataclasses
+import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -141,7 +143,8 @@ def saved_model(
     with atomic_path(folder) as temporary:
         graph = TextGraph(lm, max_new_tokens, max_prompt_bytes)
         signatures = graph.signatures()
-        tf.saved_model.save(_Weights(lm), str(temporary), signatures)
+        with _full_disk_as_os_error(folder):
+            tf.saved_model.save(_Weights(lm), str(temporary), signatures)
         kinds = operations(temporary)
         check_operations(kinds)
         checked = {}
@@ -197,6 +200,19 @@ class _Weights(tf.Module):
             weight.path.replace("/", "."): weight.value
             for weight in lm.model.weights
         }
+
+
+@contextlib.contextmanager
+def _full_disk_as_os_error(path: Path) -> Iterator[None]:
+    """TensorFlow has an error of its own for a full disk; Python has another.
+
+    It is the same for memory, but nothing is computed while writing.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        full = errno.ENOSPC
+        raise OSError(full, os.strerror(full), str(path)) from error
 
 
 def _float32(lm: CausalLM) -> CausalLM:

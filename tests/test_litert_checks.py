@@ -206,6 +206,12 @@ def test_a_users_module_does_not_come_into_the_worker(tmp_path, monkeypatch):
     assert _worker.run("_worker:echo", value=[1]) == [1]
 
 
+def test_an_os_error_keeps_its_number_and_path(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        _worker.run("graph_ops:operations", folder=tmp_path / "nothing")
+    assert error.value.filename.startswith(str(tmp_path))
+
+
 def test_a_process_that_dies_is_told_with_its_last_words():
     with pytest.raises(ExportError, match="no-such-file") as failure:
         runtime("no-such-file", prompt="", new_tokens=1)

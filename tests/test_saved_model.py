@@ -1,5 +1,6 @@
 """A SavedModel gives the text, ids and scores that Keras gives."""
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -262,6 +263,18 @@ def test_a_failed_export_leaves_earlier_versions(tmp_path, monkeypatch):
         saved_model(lm, tmp_path, max_new_tokens=4, verify=False)
     assert [entry.name for entry in tmp_path.iterdir()] == ["3"]
     assert (tmp_path / "3" / "saved_model.pb").read_text() == "earlier"
+
+
+def test_a_full_disk_is_an_os_error(tmp_path, monkeypatch):
+    def fail(*args):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left")
+
+    monkeypatch.setattr(module.TextGraph, "signatures", lambda _: {})
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="No space left") as error:
+        saved_model(language_model("llama"), tmp_path, verify=False)
+    assert error.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 def save_function(folder, function):
