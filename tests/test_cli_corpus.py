@@ -101,6 +101,7 @@ def test_force_replaces_an_earlier_corpus(folder):
         (["curate", "nowhere"], "nowhere, which does not exist"),
         (["curate", "notes", "--heldout", "7"], "Received: 7.0"),
         (["curate", "notes", "--minimum-length", "9999"], "none"),
+        (["curate", "notes", "--longest", "0"], "Received: 0"),
         (["curate", "empty"], "Received: empty"),
         (["curate", "picture.txt"], "which is binary"),
         (["curate", "latin.txt"], "not UTF-8"),

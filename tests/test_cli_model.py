@@ -33,6 +33,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+FILE = "runs/rows/manifest.json"
 TRAIN = ("train", "--steps", 10, "--batch-size", 4)
 
 
@@ -82,6 +83,10 @@ def test_info_shows_the_config(folder):
         (("generate", "A", "--temperature", -1), "Received: -1"),
         (("generate", "A rose " * 20), "context of 16 tokens"),
         (("generate", "A", "--top-p", 2), "top_p"),
+        (("train", "--steps", "9", "--seed", "-1"), "seed to be at least 0"),
+        (("train", "--steps", "9", "--output", FILE), "which is a file"),
+        (("quickstart", "--output", FILE), "which is a file"),
+        (("quickstart", "--output", "q", "--minutes", "0"), "minutes to be"),
         (("export", "--format", "onnx"), "one of saved_model"),
         (("export", "--quantization", "int8"), "--format litert"),
         (("info", "nowhere"), "Expected a model folder"),
@@ -114,3 +119,10 @@ def test_an_unfinished_run_says_how_to_finish(folder, tmp_path):
     answer = run("evaluate", tmp_path)
     assert answer.exit_code == 2
     assert "keras-llm train" in answer.stderr
+
+
+def test_a_quickstart_that_made_nothing_takes_other_options(folder, tmp_path):
+    for data in ("nowhere", "elsewhere"):
+        answer = run("quickstart", "--output", tmp_path / "q", "--data", data)
+        assert answer.exit_code == 2
+        assert f"{data}, which does not exist" in answer.stderr

@@ -73,7 +73,7 @@ def curate(
 
     check_output(output, force)
     sources = _sources(paths, standard_library, text_field, encoding, bad_bytes)
-    cut = [data.split_long(longest)] if longest else []
+    cut = [data.split_long(longest)] if longest is not None else []
     steps = [
         data.repair(),
         *cut,

@@ -7,6 +7,7 @@ import typer
 
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import (
+    check_output,
     command,
     report,
     start_tensorflow,
@@ -78,6 +79,7 @@ def train(
     those of an uninterrupted run. Watch it with `tensorboard --logdir
     runs/model/tensorboard`.
     """
+    check_output(output, force=True)
     start_tensorflow()
     if steps is None and minutes is None:
         raise InputError(
@@ -239,8 +241,9 @@ def pretrain(
     from keras_llm import BytePairTokenizer, CausalLM, float32_copy, zoo
     from keras_llm.data import open_rows
     from keras_llm.model import build_decoder
-    from keras_llm.train import choose_precision, fit
+    from keras_llm.train import TrainConfig, choose_precision, fit
 
+    chosen = TrainConfig(precision=precision, **settings)  # checked first
     packed = open_rows(rows)
     encoder = BytePairTokenizer.load(tokenizer)
     packed.require(encoder)
@@ -250,7 +253,7 @@ def pretrain(
         context_length=packed.context_length,
         dropout=dropout,
     )
-    keras.utils.set_random_seed(settings["seed"])
+    keras.utils.set_random_seed(chosen.seed)
     model = build_decoder(config, choose_precision(precision), remat)
     sampler = CausalLM(model, encoder)
     trained = fit(

@@ -20,7 +20,7 @@ from keras_llm.cli.artifact import (
     write_litert,
     write_saved_model,
 )
-from keras_llm.cli.console import start_tensorflow
+from keras_llm.cli.console import check_output, start_tensorflow
 from keras_llm.cli.model import (
     heldout_bits,
     load_model,
@@ -37,6 +37,7 @@ from keras_llm.cli.quickstart_page import (
     write_page,
 )
 from keras_llm.errors import InputError
+from keras_llm.files import TEMPORARY
 from keras_llm.records import Record
 
 SETTINGS = "quickstart.json"
@@ -57,6 +58,13 @@ class QuickstartSettings(Record):
     context_length: int
     batch_size: int
     learning_rate: float
+
+    def __post_init__(self) -> None:
+        # Here, and not when the corpus is packed and training begins.
+        self._positive(
+            *("minutes", "vocabulary_size", "context_length"),
+            *("batch_size", "learning_rate"),
+        )
 
 
 @verb(
@@ -112,8 +120,10 @@ def quickstart(
 
 def _claim(output: Path, settings: QuickstartSettings) -> None:
     """Starts a folder, or makes sure that it was started the same way."""
+    check_output(output, force=True)
     path = output / SETTINGS
-    if path.exists():
+    begun = [entry for entry in _entries(output) if entry != path]
+    if path.exists() and begun:
         earlier = QuickstartSettings.load(path).to_dict()
         here = settings.to_dict()
         changed = [
@@ -127,12 +137,18 @@ def _claim(output: Path, settings: QuickstartSettings) -> None:
                 f"Received: {'; '.join(changed)}. Use the same options to go "
                 "on, or another --output."
             )
-    elif output.exists() and any(output.iterdir()):
+    elif begun:
         raise InputError(
             f"Expected a new or empty folder. Received: {output}, which "
             "holds something else. Name another one with --output."
         )
     settings.save(path)
+
+
+def _entries(output: Path) -> list[Path]:
+    """What a folder holds; a stopped write is nothing."""
+    found = output.iterdir() if output.is_dir() else ()
+    return [entry for entry in found if not entry.name.startswith(TEMPORARY)]
 
 
 def _plain(value: Any) -> Any:

@@ -74,8 +74,8 @@ def plan_steps(
     if left <= 0:
         raise InputError(
             "Expected time for more than compiling and measuring the step. "
-            f"Received: {seconds:.0f} seconds. Allow more minutes, or train "
-            "a smaller model."
+            f"Received: {max(seconds, 0):.1f} seconds after loading. Allow "
+            "more minutes, or train a smaller model."
         )
     return max(1, int(left * FILL / step))
 
