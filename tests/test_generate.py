@@ -89,8 +89,32 @@ def test_a_large_penalty_never_repeats():
 
 
 def test_filters_equal_transformers():
-    # The order and the limits of transformers' logits processors, by hand:
-    # probabilities .4 .3 .2 .1 -> top_k 3 -> .444 .333 .222 -> top_p .7
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    warpers = pytest.importorskip(
+        "transformers.generation.logits_process",
+        reason="transformers is not installed",
+    )
+    logits = np.random.default_rng(0).normal(0, 2, (20, 50)).astype("float32")
+    for top_k, top_p, min_p in ((7, 1.0, 0.0), (0, 0.8, 0.0), (9, 0.7, 0.05)):
+        theirs = torch.tensor(logits) / 0.7
+        if top_k:
+            theirs = warpers.TopKLogitsWarper(top_k)(None, theirs)
+        theirs = warpers.TopPLogitsWarper(top_p)(None, theirs)
+        theirs = warpers.MinPLogitsWarper(min_p)(None, theirs)
+        settings = GenerationSettings(
+            temperature=0.7, top_k=top_k, top_p=top_p, min_p=min_p
+        )
+        order = np.argsort(-logits, axis=-1, kind="stable")
+        ranked = np.take_along_axis(logits, order, axis=-1) / 0.7
+        ours = np.asarray(filter_sorted(ranked, controls_for(settings, 20)))
+        ours = ours / ours.sum(-1, keepdims=True)
+        expected = torch.softmax(theirs, -1).numpy()
+        expected = np.take_along_axis(expected, order, axis=-1)
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+
+
+def test_filters_by_hand():
+    # Probabilities .4 .3 .2 .1 -> top_k 3 -> .444 .333 .222 -> top_p .7
     # keeps the two that reach it -> min_p .8 keeps the first alone.
     values = np.log([[0.4, 0.3, 0.2, 0.1]]).astype("float32")
 

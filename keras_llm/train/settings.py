@@ -85,8 +85,8 @@ class TrainConfig(Record):
                 f"Received: steps={self.steps}, minutes={self.minutes}."
             )
         self._between("min_ratio", 0, 1)
-        self._between("beta_1", 0, 1)
-        self._between("beta_2", 0, 1)
+        self._between("beta_1", 0, 0.99999)
+        self._between("beta_2", 0, 0.99999)
         self._between("weight_decay", 0, math.inf)
         self._between("z_loss", 0, math.inf)
         if self.warmup_steps is not None:
