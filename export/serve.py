@@ -6,6 +6,7 @@ notice when that takes over; `POST /generate` is there for people.
 
 import json
 import os
+import socket
 from typing import Annotated, Any
 
 from keras_llm.errors import InputError
@@ -36,8 +37,8 @@ def serve(
         port: Port to listen on.
 
     Raises:
-        InputError: No SavedModel is there, the port is no port, or FastAPI
-            or uvicorn is not installed.
+        InputError: No SavedModel is there, the port is no port or taken, or
+            FastAPI or uvicorn is not installed.
 
     Example:
 
@@ -48,7 +49,23 @@ def serve(
     if not 0 <= port <= 65535:
         raise InputError(f"Expected a port from 0 to 65535. Received: {port}.")
     uvicorn = _libraries()[1]
+    _check_free(host, port)
     uvicorn.run(create_app(path), host=host, port=port)
+
+
+def _check_free(host: str, port: int) -> None:
+    """uvicorn would load the model first, and then end without a sentence."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(found[0][0]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[0][4])
+    except OSError as error:
+        raise InputError(
+            f"Expected to listen on {host}, port {port}. Received: "
+            f"{error.strerror}. Stop what listens there, or choose another "
+            "port or address."
+        ) from error
 
 
 def create_app(path: str | os.PathLike) -> Any:

@@ -180,7 +180,8 @@ def _newest(path: Path) -> Path:
 def _load(folder: Path) -> Any:
     try:
         return tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    # IndexError: the file of variables is shorter than its index says.
+    except (OSError, ValueError, IndexError, tf.errors.OpError) as error:
         raise InputError(
             f"Expected a SavedModel that TensorFlow can load in {folder}. "
             f"Received: a damaged one ({str(error).splitlines()[0]}). Export "
@@ -229,6 +230,11 @@ def _tensor(name: str, values: Sequence, spec: Any) -> Any:
             f"Expected {name} to be {shape} of {words}. "
             f"Received: {values!r:.60}."
         )
+    if kind == tf.string and not all(map(_has_bytes, given.flat)):
+        raise InputError(
+            f"Expected {name} in characters that UTF-8 knows. Received: half "
+            f"of a surrogate pair in {values!r:.60}."
+        )
     if kind.is_integer and given.size:
         least, most = min(given.flat), max(given.flat)
         if least < kind.min or most > kind.max:
@@ -237,6 +243,14 @@ def _tensor(name: str, values: Sequence, spec: Any) -> Any:
                 f"Received: {least if least < kind.min else most}."
             )
     return tf.constant(values, kind, shape=given.shape)
+
+
+def _has_bytes(text: str) -> bool:
+    """JSON can spell what is no character, for example half of a pair."""
+    try:
+        return text.encode("utf-8") is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _rows(tensor: Any) -> list:

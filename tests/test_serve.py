@@ -1,5 +1,6 @@
 """The endpoint: TensorFlow Serving's shapes, and mistakes as sentences."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -169,6 +170,7 @@ def test_generate_refuses_with_a_sentence(client, request_body, sentence):
         ("POST", "/generate", b"{", 400, "Expected a JSON object"),
         ("POST", "/generate", b'["a"]', 400, "Received: list"),
         ("POST", "/generate", b"\xff", 400, "Expected a JSON object"),
+        ("POST", "/generate", b'{"prompt": "\\ud800"}', 400, "surrogate"),
         ("GET", "/generate", b"", 405, "GET /generate"),
         ("GET", "/v2", b"", 404, "GET /v2"),
         ("GET", "/v1/models/tulip", b"", 404, "the model 'rose'"),
@@ -214,6 +216,25 @@ def test_serve_runs_the_app(folder, monkeypatch):
     assert found["app"].title == "rose"
     with pytest.raises(InputError, match="from 0 to 65535. Received: 70000"):
         module.serve(folder, port=70000)
+
+
+def test_a_port_that_is_taken_is_a_sentence(folder):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port}. Received: Addr"):
+            serve(folder, port=port)
+    with pytest.raises(InputError, match="Expected to listen on no.such"):
+        serve(folder, "no.such.host.invalid")
+
+
+def test_weights_cut_short_are_damage(folder, tmp_path):
+    shutil.copytree(folder / "10", tmp_path / "rose" / "1")
+    [data] = tmp_path.glob("rose/1/variables/*.data-*")
+    data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged"):
+        create_app(tmp_path / "rose")
 
 
 def test_over_a_real_socket(folder, lm):
