@@ -244,7 +244,10 @@ class CausalLM:
             manifest = {
                 "format_version": FORMAT_VERSION,
                 "tokenizer": self.tokenizer.fingerprint,
-                "weights_sha256": sha256_of(temporary / WEIGHTS),
+                "sha256": {
+                    name: sha256_of(temporary / name)
+                    for name in (CONFIG, WEIGHTS)
+                },
             }
             text = json.dumps(manifest, indent=2) + "\n"
             (temporary / MANIFEST).write_text(text, encoding="utf-8")
@@ -274,12 +277,13 @@ class CausalLM:
                 f"vocabulary ({tokenizer.fingerprint[:12]}). Restore "
                 "tokenizer.json."
             )
-        if sha256_of(folder / WEIGHTS) != manifest["weights_sha256"]:
-            raise InputError(
-                f"Expected {folder / WEIGHTS} as it was saved. Received: a "
-                "file with another SHA-256: it is truncated or was changed. "
-                "Restore it, or save the model again."
-            )
+        for name, expected in manifest["sha256"].items():
+            if sha256_of(folder / name) != expected:
+                raise InputError(
+                    f"Expected {folder / name} as it was saved. Received: a "
+                    "file with another SHA-256: it is truncated or was "
+                    "changed. Restore it, or save the model again."
+                )
         model = build_decoder(DecoderConfig.load(folder / CONFIG), dtype)
         model.load_weights(folder / WEIGHTS)
         settings = GenerationSettings.load(folder / GENERATION)
@@ -316,8 +320,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         version = manifest["format_version"]
-        _ = manifest["tokenizer"], manifest["weights_sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        _ = manifest["tokenizer"], manifest["sha256"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"Expected {folder / MANIFEST} as CausalLM.save wrote it. "
             f"Received: a damaged file ({error!r}). Save the model again."

@@ -150,3 +150,11 @@ def test_live_line_on_a_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     text = shown(True, monkeypatch)
     assert "4/4" in text and "12,345 tok/s" in text
+
+
+def test_a_history_that_lost_lines_is_named(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 10, "loss": 1.0}\n')
+    MetricsFile(path, 10)
+    with pytest.raises(InputError, match="up to step 20.*up to step 10"):
+        MetricsFile(path, 20)

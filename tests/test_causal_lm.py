@@ -146,6 +146,15 @@ def test_damage_is_named(lm, tmp_path):
     folder = broken("model.weights.h5", truncate)
     with pytest.raises(InputError, match="truncated"):
         CausalLM.load(folder)
+
+    def thinner(path):
+        path.write_text(
+            path.read_text().replace('"num_layers": 3', '"num_layers": 2')
+        )
+
+    folder = broken("decoder.json", thinner)
+    with pytest.raises(InputError, match="decoder.json as it was saved"):
+        CausalLM.load(folder)
     folder = broken("keras_llm.json", truncate)
     with pytest.raises(InputError, match="damaged"):
         CausalLM.load(folder)

@@ -127,8 +127,12 @@ def tokenize(
     else:
         texts = (document.text for document in read_corpus(corpus))
         tokenizer = HostTokenizer.train(texts, vocabulary_size, pattern)
+    asked = None if existing else vocabulary_size
+    size = tokenizer.vocabulary_size
     facts = {
-        "vocabulary": tokenizer.vocabulary_size,
+        "vocabulary": size
+        if size == (asked or size)
+        else f"{size:,}: the corpus has no more pairs to merge",
         "special tokens": " ".join(tokenizer.special_tokens),
         "bytes per token": f"{_bytes_per_token(corpus, tokenizer):.2f}",
         "fingerprint": tokenizer.fingerprint[:16],

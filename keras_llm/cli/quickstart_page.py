@@ -11,13 +11,14 @@ from rich.table import Table
 from keras_llm.cli.console import command, shown
 from keras_llm.cli.model import rounded
 from keras_llm.files import write_text
+from keras_llm.records import Record
 
-PAGE, LOSS = "report.md", "loss.png"
+PAGE, LOSS, FOUND = "report.md", "loss.png", "findings.json"
 MEGA = 1e6
 
 
-@dataclasses.dataclass(frozen=True)
-class Findings:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Findings(Record):
     """What a quickstart found, ready to be shown.
 
     Args:
@@ -113,10 +114,18 @@ def write_page(folder: Path, found: Findings) -> None:
 
 
 def show(folder: Path, found: Findings, seconds: float) -> None:
-    """Prints both tables and the three commands worth trying next."""
+    """Prints the tables and the three commands worth trying next.
+
+    Args:
+        folder: The quickstart's folder.
+        found: What to show.
+        seconds: How long it took; 0 for a run that was found complete.
+    """
     console = Console()
     facts = Table(show_header=False, title_justify="left")
     facts.title = f"From text to artifacts in {seconds / 60:.1f} minutes"
+    if not seconds:
+        facts.title = f"Found in {folder}: this run is complete"
     for name, value in found.facts.items():
         facts.add_row(name, shown(value))
     console.print(facts)

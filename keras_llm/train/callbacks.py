@@ -30,7 +30,7 @@ class MetricsFile(keras.callbacks.Callback):
             them again, the same.
 
     Raises:
-        InputError: A line before that is not JSON.
+        InputError: A line before that is not JSON, or lines are missing.
 
     Example:
 
@@ -44,7 +44,13 @@ class MetricsFile(keras.callbacks.Callback):
     def __init__(self, path: str | os.PathLike, step: int = 0):
         super().__init__()
         self.path = Path(path)
-        _cut(self.path, step)
+        last = _cut(self.path, step)
+        if last < step:
+            raise InputError(
+                f"Expected lines up to step {step} in {self.path}. Received: "
+                f"lines up to step {last}. Restore the file, or remove the "
+                f"checkpoints after step {last} to train from there again."
+            )
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes the window's line; what is not finite becomes null."""
@@ -56,11 +62,16 @@ class MetricsFile(keras.callbacks.Callback):
             file.write(json.dumps(line) + "\n")
 
 
-def _cut(path: Path, step: int) -> None:
-    """Removes the lines after `step` and what a kill left of a line."""
+def _cut(path: Path, step: int) -> int:
+    """Removes the lines after `step` and what a kill left of a line.
+
+    Returns:
+        The step of the last line that is left, 0 without lines.
+    """
     kept = [line for line in read_history(path) if line["step"] <= step]
     text = "".join(json.dumps(k, ensure_ascii=False) + "\n" for k in kept)
     write_text(path, text)
+    return kept[-1]["step"] if kept else 0
 
 
 def read_history(path: str | os.PathLike) -> list[dict[str, Any]]:
