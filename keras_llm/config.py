@@ -272,7 +272,7 @@ class DecoderConfig(Record):
     def _fill_in(self) -> None:
         if self.num_kv_heads is None:
             self._set("num_kv_heads", self.num_heads)
-        if self.num_heads % self.num_kv_heads:  # type: ignore[operator]
+        if self.num_heads % self.num_kv_heads:
             raise InputError(
                 "Expected num_heads to be a multiple of num_kv_heads. "
                 f"Received: num_heads={self.num_heads}, "
@@ -309,7 +309,7 @@ class DecoderConfig(Record):
                 "Expected a window, in tokens, because the pattern "
                 f"{self.pattern!r} has local layers. Received: window=None."
             )
-        if self.rope and int(self.head_dim * self.rope.fraction) % 2:  # type: ignore[operator]
+        if self.rope and int(self.head_dim * self.rope.fraction) % 2:
             raise InputError(
                 "Expected an even number of rotary channels in a head. "
                 f"Received: head_dim={self.head_dim}, "
