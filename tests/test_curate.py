@@ -295,3 +295,12 @@ def test_gzip_of_the_labelled_set_is_what_we_read(shared_data, dirty):
         assert [json.loads(line)["text"] for line in file] == [
             document.text for document in dirty
         ]
+
+
+def test_a_corpus_without_heldout_says_what_to_change(tmp_path):
+    texts = [Document("many words " * 30 + str(n), f"{n}") for n in range(3)]
+    curate(texts, tmp_path / "corpus", heldout=0)
+    with pytest.raises(InputError, match="held-out share above 0"):
+        next(iter(read_corpus(tmp_path / "corpus", "heldout")))
+    with pytest.raises(InputError, match="Run curate first[.]$"):
+        next(iter(read_corpus(tmp_path, "train")))

@@ -176,7 +176,8 @@ def read_corpus(folder: str | os.PathLike, split: str = "train") -> Reader:
     if not path.is_file():
         raise InputError(
             f"Expected a folder written by curate, with {path.name}. "
-            f"Received: {folder}, which has no such file. Run curate first."
+            f"Received: {folder}, which has no such file. Run curate first"
+            + (", with a held-out share above 0." * (split == "heldout") or ".")
         )
     return read_documents(path)
 
