@@ -193,7 +193,7 @@ class TextGraph:
         if lm.start_id is None:  # then it starts empty prompts only
             empty = ids.row_lengths() == 0
             first = tf.ragged.boolean_mask(first, empty[:, None])
-        return tf.concat([first, ids], axis=1)  # type: ignore
+        return tf.concat([first, ids], axis=1)
 
     def _text(self, state: State) -> tuple[tf.Tensor, tf.Tensor]:
         """The text of the new ids up to a stop string; whether it ended."""

@@ -29,7 +29,7 @@ class Record:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns plain values that `from_dict` and JSON understand."""
-        return dataclasses.asdict(self)  # type: ignore[arg-type]
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -204,14 +204,11 @@ def _is_intact(path: Path) -> bool:
 
 
 def _check_tokenizer(path: Path, state: State, tokenizer: str | None) -> None:
-    if (
-        None not in (tokenizer, state.tokenizer)
-        and tokenizer != state.tokenizer
-    ):
+    if tokenizer and state.tokenizer and tokenizer != state.tokenizer:
         raise InputError(
             f"Expected rows of the tokenizer {path} was trained with "
-            f"(fingerprint {state.tokenizer[:12]}). Received: fingerprint "  # type: ignore[index]
-            f"{tokenizer[:12]}. Tokenize again with the first tokenizer, or "  # type: ignore[index]
+            f"(fingerprint {state.tokenizer[:12]}). Received: fingerprint "
+            f"{tokenizer[:12]}. Tokenize again with the first tokenizer, or "
             "train into another folder."
         )
 
