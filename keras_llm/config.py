@@ -14,7 +14,11 @@ from keras_llm.records import Record
 
 GLOBAL, LOCAL, NO_ROTARY = "G", "L", "N"
 BIASES = ("none", "qkv", "all")
+NORMS = ("rms", "rms_offset", "layer")
+MLPS = ("swiglu", "geglu", "clamped_swiglu", "gelu", "gelu_exact")
 QK_NORMS = (None, "head", "projection")
+POST_NORMS = (None, "sandwich", "only")
+SCALINGS = (None, "linear", "llama3", "yarn", "longrope")
 PATTERN_LETTERS = {
     GLOBAL: "attends to everything before",
     LOCAL: "attends to the last `window` positions",
@@ -32,23 +36,31 @@ class Rope(Record):
         fraction: Share of the head's channels that turn, from the first on.
             1.0 turns all; 0.25 is GPT-NeoX's.
         scaling: None, "linear" (positions divided by `factor`), "llama3"
-            (only long wavelengths are stretched) or "yarn".
+            (only long wavelengths are stretched), "yarn" or "longrope" (each
+            channel pair has a divisor of its own).
         factor: How many times longer the context becomes. Default: 1.
         original_context: Context length in tokens before scaling; needed by
-            "llama3" and "yarn".
+            all but "linear".
         low_frequency, high_frequency: "llama3": wavelengths above
             `original_context / low_frequency` are stretched, those below
             `original_context / high_frequency` are kept. Defaults: 1 and 4.
         beta_fast, beta_slow: "yarn": turns over the original context above
             which a channel is kept, below which it is stretched. 32 and 1.
-        attention_factor: "yarn": what cosines and sines are multiplied by;
-            None means `0.1 * ln(factor) + 1`.
+        truncate: "yarn": whether the bounds of that ramp are rounded to whole
+            channels. Default: True.
+        short_factors, long_factors: "longrope": the divisor of each channel
+            pair's speed, for sequences within `original_context` and for
+            longer ones.
+        attention_factor: What cosines and sines are multiplied by; None means
+            `0.1 * ln(factor) + 1` for "yarn", and for "longrope"
+            `sqrt(1 + ln(factor) / ln(original_context))`.
 
     Raises:
         InputError: A value is out of range or a needed one is missing.
 
     Source: Su et al. 2021, https://arxiv.org/abs/2104.09864 (rotary);
-    Peng et al. 2023, https://arxiv.org/abs/2309.00071 (YaRN).
+    Peng et al. 2023, https://arxiv.org/abs/2309.00071 (YaRN); Ding et al.
+    2024, https://arxiv.org/abs/2402.13753 (LongRoPE).
 
     Example:
 
@@ -66,6 +78,9 @@ class Rope(Record):
     high_frequency: float = 4.0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    truncate: bool = True
+    short_factors: tuple[float, ...] = ()
+    long_factors: tuple[float, ...] = ()
     attention_factor: float | None = None
 
     def __post_init__(self) -> None:
@@ -74,17 +89,28 @@ class Rope(Record):
             *("original_context", "low_frequency", "high_frequency"),
             *("beta_fast", "beta_slow", "attention_factor"),
         )
-        self._one_of("scaling", (None, "linear", "llama3", "yarn"))
+        self._one_of("scaling", SCALINGS)
+        for name in ("short_factors", "long_factors"):
+            self._set(name, tuple(getattr(self, name)))  # JSON has lists
         if self.fraction > 1:
             raise InputError(
                 "Expected fraction between 0 and 1. "
                 f"Received: fraction={self.fraction}."
             )
-        if self.scaling in ("llama3", "yarn") and not self.original_context:
+        if self.scaling in SCALINGS[2:] and not self.original_context:
             raise InputError(
                 f"Expected original_context with scaling={self.scaling!r}: "
                 "the context length, in tokens, the model was trained with. "
                 "Received: None."
+            )
+        if bool(self.short_factors) != (self.scaling == "longrope") or len(
+            self.short_factors
+        ) != len(self.long_factors):
+            raise InputError(
+                "Expected as many short_factors as long_factors with "
+                "scaling='longrope', one for each channel pair, and none "
+                f"without. Received: scaling={self.scaling!r}, "
+                f"{len(self.short_factors)} and {len(self.long_factors)}."
             )
 
 
@@ -98,6 +124,7 @@ class Experts(Record):
         mlp_dim: Width of one expert; None uses the decoder's `mlp_dim`.
         shared: Experts that see every token. Default: 0.
         normalize: Whether the chosen weights are scaled to sum to one.
+        router_bias: Whether the router has a bias. Default: False.
         balance_loss, router_z_loss: Weights of the two auxiliary losses.
 
     Raises:
@@ -116,6 +143,7 @@ class Experts(Record):
     mlp_dim: int | None = None
     shared: int = 0
     normalize: bool = True
+    router_bias: bool = False
     balance_loss: float = 0.01
     router_z_loss: float = 0.0
 
@@ -142,17 +170,20 @@ class DecoderConfig(Record):
         head_dim: Channels of a head; None means `hidden_dim // num_heads`.
         mlp_dim: Width inside the MLP; None means `4 * hidden_dim` for a plain
             and `8/3 * hidden_dim`, rounded up to 64, for a gated MLP.
-        norm: "rms" or "layer".
+        norm: "rms", "rms_offset" (one is added to the scale, Gemma) or
+            "layer".
         norm_eps: Added to the variance. Default: 1e-5.
-        mlp: "swiglu" or "geglu" (gated), "gelu" (tanh form, as GPT-2) or
-            "gelu_exact" (as GPT-NeoX).
+        mlp: "swiglu", "geglu" or "clamped_swiglu" (gated; the last one is
+            gpt-oss's), "gelu" (tanh form, as GPT-2) or "gelu_exact" (as
+            GPT-NeoX).
         bias: Which projections have a bias: "none", "qkv" or "all".
         rope: Rotary positions; None means a learned position table.
         pattern: One letter a layer, tiled over depth: G global, L local
             window, N global without rotary. "LLLLLG" is Gemma 3.
         window: Positions that an "L" layer sees, itself included.
         qk_norm: None, "head" (RMS over each head, Qwen3) or "projection"
-            (RMS over all heads together, OLMo 2).
+            (RMS over all heads together, OLMo 2); in the form that `norm`
+            says.
         post_norm: None (norms before attention and MLP), "sandwich" (before
             and after, Gemma 2) or "only" (after, OLMo 2).
         parallel_block: Attention and MLP read the same input (GPT-NeoX).
@@ -250,11 +281,11 @@ class DecoderConfig(Record):
         )
 
     def _check_choices(self) -> None:
-        self._one_of("norm", ("rms", "layer"))
-        self._one_of("mlp", ("swiglu", "geglu", "gelu", "gelu_exact"))
+        self._one_of("norm", NORMS)
+        self._one_of("mlp", MLPS)
         self._one_of("bias", BIASES)
         self._one_of("qk_norm", QK_NORMS)
-        self._one_of("post_norm", (None, "sandwich", "only"))
+        self._one_of("post_norm", POST_NORMS)
 
     def _check_numbers(self) -> None:
         self._positive(
@@ -314,4 +345,10 @@ class DecoderConfig(Record):
                 "Expected an even number of rotary channels in a head. "
                 f"Received: head_dim={self.head_dim}, "
                 f"fraction={self.rope.fraction}."
+            )
+        pairs = int(self.head_dim * self.rope.fraction) // 2 if self.rope else 0
+        if self.rope and len(self.rope.short_factors) not in (0, pairs):
+            raise InputError(
+                f"Expected {pairs} short_factors, one for each pair of rotary "
+                f"channels. Received: {len(self.rope.short_factors)}."
             )

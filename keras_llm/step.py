@@ -6,7 +6,13 @@ from typing import Any
 from keras import ops
 
 from keras_llm.config import LOCAL
-from keras_llm.layers import lookup, rotary_layers, scatter, visibility
+from keras_llm.layers import (
+    gain,
+    lookup,
+    rotary_layers,
+    scatter,
+    visibility,
+)
 from keras_llm.model import Decoder
 
 
@@ -75,9 +81,10 @@ class DecoderStep:
         if self._positions is not None:
             flat = ops.reshape(positions, (-1,))
             x = x + self._cast(lookup(self._positions.embeddings, flat))
-        masks = self._masks(positions, ops.shape(caches[0])[2], mask)
+        slots = ops.shape(caches[0])[2]
+        masks = self._masks(positions, slots, mask)
         rotary = {
-            kind: layer(positions) if layer else None
+            kind: layer(positions, length=slots) if layer else None
             for kind, layer in self._rotary.items()
         }
         updated = []
@@ -126,13 +133,12 @@ class DecoderStep:
         beside the head's product are folded into the head by the LiteRT
         converter, and a tied head is then a second copy of the token table.
         """
-        if self.config.norm != "rms":
+        if self.config.norm == "layer":
             return self._final_norm(x) / divisor
         x = ops.cast(x, "float32")
-        scale = ops.convert_to_tensor(self._final_norm.scale)
         mean = ops.mean(ops.square(x), axis=-1, keepdims=True)
         root = ops.rsqrt(mean + self.config.norm_eps) / divisor
-        return self._cast(x * scale * root)
+        return self._cast(x * gain(self._final_norm) * root)
 
     def _masks(self, positions: Any, slots: Any, mask: Any) -> dict[str, Any]:
         """The mask of each kind of block."""

@@ -49,7 +49,20 @@ CONFIGS = {
     "mistral": _config(num_kv_heads=2, pattern="L", window=4),
     "qwen2": _config(num_kv_heads=2, bias="qkv"),
     "qwen3": _config(num_kv_heads=2, head_dim=8, qk_norm="head"),
+    "longrope": _config(
+        rope=Rope(
+            scaling="longrope",
+            short_factors=(1.0, 1.5),
+            long_factors=(2.0, 5.0),
+            factor=3.0,
+            original_context=8,
+        )
+    ),
+    "gemma": _config(
+        norm="rms_offset", mlp="geglu", num_kv_heads=1, embed_scale=4.0
+    ),
     "gemma2": _config(
+        norm="rms_offset",
         mlp="geglu",
         pattern="LG",
         window=5,
@@ -60,6 +73,7 @@ CONFIGS = {
         attention_scale=0.3,
     ),
     "gemma3": _config(
+        norm="rms_offset",
         mlp="geglu",
         pattern="LLG",
         window=5,
@@ -70,7 +84,14 @@ CONFIGS = {
     "olmo2": _config(post_norm="only", qk_norm="projection"),
     "smollm3": _config(num_kv_heads=2, pattern="GGN"),
     "gpt_oss": _config(
-        bias="all", pattern="LG", window=4, attention_sinks=True
+        mlp="clamped_swiglu",
+        bias="all",
+        pattern="LG",
+        window=4,
+        attention_sinks=True,
+        rope=Rope(
+            scaling="yarn", factor=4.0, original_context=8, truncate=False
+        ),
     ),
 }
 

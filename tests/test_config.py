@@ -24,7 +24,7 @@ SIZE = dict(
         ({"hidden_dim": 8.0}, "integer. Received: 8.0"),
         ({"num_layers": True}, "integer. Received: True"),
         ({"norm_eps": float("nan")}, "above zero"),
-        ({"norm": "batch"}, "one of 'rms', 'layer'. Received: 'batch'"),
+        ({"norm": "batch"}, "one of 'rms', 'rms_offset', 'layer'"),
         ({"pattern": "LX", "window": 3}, "letters G .*Received: 'LX'"),
         ({"pattern": ""}, "pattern"),
         ({"pattern": "LG"}, "window, in tokens"),

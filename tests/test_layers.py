@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from keras_llm import DecoderConfig, InputError, Rope
+from keras_llm.config import MLPS
 from keras_llm.layers import (
     MLP,
     Block,
@@ -43,13 +44,13 @@ def test_attention_contract(settings):
     contract.check_layer(layer, X, shape=X.shape)
 
 
-@pytest.mark.parametrize("kind", ["swiglu", "geglu", "gelu", "gelu_exact"])
+@pytest.mark.parametrize("kind", MLPS)
 def test_mlp_contract(kind):
     layer = MLP(24, kind, use_bias=kind == "gelu")
     contract.check_layer(layer, X, shape=X.shape)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gemma2", "neox", "olmo2"])
+@pytest.mark.parametrize("name", ["gpt2", "gemma2", "neox", "olmo2", "gpt_oss"])
 def test_block_contract(name):
     mask = CausalMask()(COUNT)
     layer = Block(contract.CONFIGS[name], kind="G")

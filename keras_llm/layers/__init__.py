@@ -7,11 +7,16 @@ from keras_llm.layers.attention import (
     GroupedQueryAttention,
     attend,
 )
-from keras_llm.layers.block import Block, normalization
+from keras_llm.layers.block import Block
 from keras_llm.layers.cache import new_cache, scatter, slice_write
 from keras_llm.layers.embedding import Positions, lookup
 from keras_llm.layers.mask import CausalMask, visibility
 from keras_llm.layers.mlp import MLP
+from keras_llm.layers.norm import (
+    OffsetRMSNormalization,
+    gain,
+    normalization,
+)
 from keras_llm.layers.rope import (
     RotaryEmbedding,
     rotary_amplitude,
@@ -25,9 +30,11 @@ __all__ = [
     "CausalMask",
     "GroupedQueryAttention",
     "MLP",
+    "OffsetRMSNormalization",
     "Positions",
     "RotaryEmbedding",
     "attend",
+    "gain",
     "lookup",
     "new_cache",
     "normalization",

@@ -6,10 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_llm.config import BIASES, QK_NORMS
+from keras_llm.config import BIASES, NORMS, QK_NORMS
 from keras_llm.errors import InputError, check_choice
 from keras_llm.layers.cache import scatter
 from keras_llm.layers.mask import visibility
+from keras_llm.layers.norm import NORMALIZATIONS
 from keras_llm.layers.rope import rotate
 
 
@@ -89,6 +90,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         bias: "none", "qkv" or "all".
         qk_norm: None, "head" (RMS over a head) or "projection" (RMS over
             all heads together), before the rotation.
+        norm: Form of `qk_norm`: "rms" or "rms_offset". Default: "rms".
         norm_eps: Added to the variance in `qk_norm`. Default: 1e-5.
         window: Positions a query sees when no mask is passed; None: all.
         softcap: Soft cap on the scores; None for none.
@@ -108,8 +110,8 @@ class GroupedQueryAttention(keras.layers.Layer):
         `(batch, time, hidden_dim)`.
 
     Raises:
-        InputError: `bias` or `qk_norm` is none of these words, or the query
-            heads cannot share the key heads evenly.
+        InputError: `bias`, `qk_norm` or `norm` is none of these words, or
+            the query heads cannot share the key heads evenly.
 
     Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245.
 
@@ -127,6 +129,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         head_dim: int | None = None,
         bias: str = "none",
         qk_norm: str | None = None,
+        norm: str = "rms",
         norm_eps: float = 1e-5,
         window: int | None = None,
         softcap: float | None = None,
@@ -140,6 +143,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         check_choice("bias", bias, BIASES)
         check_choice("qk_norm", qk_norm, QK_NORMS)
+        check_choice("norm", norm, NORMS)
         self.num_heads, self.head_dim = num_heads, head_dim
         self.num_kv_heads = num_kv_heads or num_heads
         if num_heads % self.num_kv_heads:
@@ -148,7 +152,8 @@ class GroupedQueryAttention(keras.layers.Layer):
                 f"Received: num_heads={num_heads}, "
                 f"num_kv_heads={num_kv_heads}."
             )
-        self.bias, self.qk_norm, self.norm_eps = bias, qk_norm, norm_eps
+        self.bias, self.qk_norm = bias, qk_norm
+        self.norm, self.norm_eps = norm, norm_eps
         self.window, self.softcap, self.scale = window, softcap, scale
         self.sinks, self.dropout = sinks, dropout
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -228,7 +233,8 @@ class GroupedQueryAttention(keras.layers.Layer):
         save = keras.initializers.serialize
         names = (
             *("num_heads", "num_kv_heads", "head_dim", "bias", "qk_norm"),
-            *("norm_eps", "window", "softcap", "scale", "sinks", "dropout"),
+            *("norm", "norm_eps", "window", "softcap", "scale", "sinks"),
+            "dropout",
         )
         own = {name: getattr(self, name) for name in names}
         own["kernel_initializer"] = save(self.kernel_initializer)
@@ -291,7 +297,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         if self.qk_norm is None:
             return None
         width = self._dim * (heads if self.qk_norm == "projection" else 1)
-        layer = keras.layers.RMSNormalization(
+        layer = NORMALIZATIONS[self.norm](
             epsilon=self.norm_eps, dtype=self.dtype_policy, name=name
         )
         layer.build((None, width))

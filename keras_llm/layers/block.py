@@ -9,6 +9,7 @@ from keras_llm.config import LOCAL, DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.layers.attention import GroupedQueryAttention
 from keras_llm.layers.mlp import MLP
+from keras_llm.layers.norm import normalization
 
 
 @keras.saving.register_keras_serializable("keras_llm")
@@ -73,6 +74,7 @@ class Block(keras.layers.Layer):
             head_dim=config.head_dim,
             bias=config.bias,
             qk_norm=config.qk_norm,
+            norm=config.norm,
             norm_eps=config.norm_eps,
             window=self.window,
             softcap=config.attention_softcap,
@@ -191,22 +193,3 @@ class Block(keras.layers.Layer):
 
     def _norm(self, name: str) -> keras.layers.Layer:
         return normalization(self.config, name, self.dtype_policy)
-
-
-def normalization(
-    config: DecoderConfig, name: str, dtype: Any = None
-) -> keras.layers.Layer:
-    """Returns the config's normalization layer, computed in float32.
-
-    Example:
-
-    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
-    ...     num_layers=1, hidden_dim=8, num_heads=2)
-    >>> normalization(config, "final_norm").epsilon
-    1e-05
-    """
-    kind = {
-        "rms": keras.layers.RMSNormalization,
-        "layer": keras.layers.LayerNormalization,
-    }[config.norm]
-    return kind(epsilon=config.norm_eps, dtype=dtype, name=name)

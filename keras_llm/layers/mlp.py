@@ -1,5 +1,6 @@
 """The MLP of a block, plain or gated."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -7,12 +8,30 @@ from keras import ops
 
 from keras_llm.errors import check_choice
 
-ACTIVATIONS = {
-    "swiglu": ops.silu,
-    "geglu": lambda x: ops.gelu(x, approximate=True),
-    "gelu": lambda x: ops.gelu(x, approximate=True),
+LIMIT, STEEPNESS = 7.0, 1.702  # of gpt-oss's clamped gate
+
+
+def _tanh_gelu(x: Any) -> Any:
+    return ops.gelu(x, approximate=True)
+
+
+def _clamped_swiglu(gate: Any, up: Any) -> Any:
+    gate = ops.minimum(gate, LIMIT)
+    up = ops.clip(up, -LIMIT, LIMIT)
+    return (up + 1.0) * gate * ops.sigmoid(STEEPNESS * gate)
+
+
+PLAIN: dict[str, Callable] = {
+    "gelu": _tanh_gelu,
     "gelu_exact": lambda x: ops.gelu(x, approximate=False),
 }
+"""Kind -> `f(up)`."""
+GATED: dict[str, Callable] = {
+    "swiglu": lambda gate, up: ops.silu(gate) * up,
+    "geglu": lambda gate, up: _tanh_gelu(gate) * up,
+    "clamped_swiglu": _clamped_swiglu,
+}
+"""Kind -> `f(gate, up)`."""
 
 
 @keras.saving.register_keras_serializable("keras_llm")
@@ -21,10 +40,13 @@ class MLP(keras.layers.Layer):
 
     Plain (`"gelu"`, `"gelu_exact"`): `down(act(up(x)))`.
     Gated (`"swiglu"`, `"geglu"`): `down(act(gate(x)) * up(x))`.
+    `"clamped_swiglu"`: as SwiGLU, with `1 + up(x)`, a steeper sigmoid and both
+    sides kept within 7.
 
     Args:
         inner_dim: Width between the projections.
-        kind: "swiglu", "geglu", "gelu" (tanh form) or "gelu_exact".
+        kind: "swiglu", "geglu", "clamped_swiglu", "gelu" (tanh form) or
+            "gelu_exact".
         use_bias: Whether the projections have a bias. Default: False.
         output_initializer: Initializer of the down projection, which writes
             to the residual stream. Default: the same as the others.
@@ -38,7 +60,8 @@ class MLP(keras.layers.Layer):
     Raises:
         InputError: `kind` is none of these words.
 
-    Source: Shazeer 2020, https://arxiv.org/abs/2002.05202 (gated forms).
+    Source: Shazeer 2020, https://arxiv.org/abs/2002.05202 (gated forms);
+    https://github.com/openai/gpt-oss (the clamped one).
 
     Example:
 
@@ -56,16 +79,13 @@ class MLP(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        check_choice("kind", kind, tuple(ACTIVATIONS))
+        check_choice("kind", kind, (*GATED, *PLAIN))
         self.inner_dim, self.kind, self.use_bias = inner_dim, kind, use_bias
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.output_initializer = keras.initializers.get(
             output_initializer or kernel_initializer
         )
-        self._activation = ACTIVATIONS[kind]
-        self.gate = (
-            self._dense(inner_dim, "gate") if kind.endswith("glu") else None
-        )
+        self.gate = self._dense(inner_dim, "gate") if kind in GATED else None
         self.up = self._dense(inner_dim, "up")
 
     def build(self, input_shape: tuple) -> None:
@@ -79,8 +99,8 @@ class MLP(keras.layers.Layer):
     def call(self, x: Any) -> Any:
         """Applies the projections; see the class."""
         if self.gate:
-            return self.down(self._activation(self.gate(x)) * self.up(x))
-        return self.down(self._activation(self.up(x)))
+            return self.down(GATED[self.kind](self.gate(x), self.up(x)))
+        return self.down(PLAIN[self.kind](self.up(x)))
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the input's shape."""

@@ -16,18 +16,23 @@ from keras_llm.config import (
 )
 
 
-def rotary_frequencies(head_dim: int, rope: Rope) -> np.ndarray:
+def rotary_frequencies(
+    head_dim: int, rope: Rope, long: bool = False
+) -> np.ndarray:
     """Returns the angle per position, in radians, of each channel pair.
 
     Args:
         head_dim: Channels of a head.
         rope: Base, share of turning channels, and scaling.
+        long: Whether the text is longer than the original context, which
+            matters to "longrope" only. Default: False.
 
     Returns:
         float32 array of shape `(rotary_dim // 2,)`, highest speed first.
 
     Source: `rope_scaling` of the Llama 3.1 and YaRN reference
-    implementations, https://arxiv.org/abs/2309.00071.
+    implementations, https://arxiv.org/abs/2309.00071; LongRoPE,
+    https://arxiv.org/abs/2402.13753.
 
     Example:
 
@@ -42,6 +47,8 @@ def rotary_frequencies(head_dim: int, rope: Rope) -> np.ndarray:
         speeds = _llama3(speeds, rope)
     elif rope.scaling == "yarn":
         speeds = _yarn(speeds, rope, dim)
+    elif rope.scaling == "longrope":
+        speeds = speeds / (rope.long_factors if long else rope.short_factors)
     return speeds.astype("float32")
 
 
@@ -62,8 +69,10 @@ def _yarn(speeds: np.ndarray, rope: Rope, dim: int) -> np.ndarray:
         ratio = _original(rope) / (turns * 2 * math.pi)
         return dim * math.log(ratio) / (2 * math.log(rope.theta))
 
-    low = max(math.floor(channel_with(rope.beta_fast)), 0)
-    high = min(math.ceil(channel_with(rope.beta_slow)), dim - 1)
+    low, high = channel_with(rope.beta_fast), channel_with(rope.beta_slow)
+    if rope.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, dim - 1)
     ramp = (np.arange(dim // 2) - low) / max(high - low, 0.001)
     keep = 1 - np.clip(ramp, 0.0, 1.0)
     return speeds * (keep + (1 - keep) / rope.factor)
@@ -74,7 +83,7 @@ def _original(rope: Rope) -> int:
 
 
 def rotary_amplitude(rope: Rope) -> float:
-    """Returns what cosines and sines are multiplied by: 1 except for YaRN.
+    """Returns what cosines and sines are multiplied by; mostly 1.
 
     Example:
 
@@ -85,6 +94,8 @@ def rotary_amplitude(rope: Rope) -> float:
         return rope.attention_factor
     if rope.scaling == "yarn" and rope.factor > 1:
         return 0.1 * math.log(rope.factor) + 1.0
+    if rope.scaling == "longrope" and rope.factor > 1:
+        return math.sqrt(1 + math.log(rope.factor) / math.log(_original(rope)))
     return 1.0
 
 
@@ -133,6 +144,8 @@ class RotaryEmbedding(keras.layers.Layer):
 
     Call arguments:
         positions: int32 `(batch, time)`.
+        length: How long the text may get, which "longrope" asks; an integer
+            or int32 `(batch, 1)`. None means: up to its last position.
 
     Returns:
         `(cos, sin)`, each float32 `(batch, time, rotary_dim / 2)`, whatever
@@ -157,21 +170,32 @@ class RotaryEmbedding(keras.layers.Layer):
         rope = rope or Rope()
         self.head_dim = head_dim
         self.rope = Rope.from_dict(rope) if isinstance(rope, dict) else rope
-        self._frequencies = rotary_frequencies(head_dim, self.rope)
+        self._speeds = [
+            rotary_frequencies(head_dim, self.rope, long)
+            for long in (False, True)
+        ]
         self._amplitude = rotary_amplitude(self.rope)
 
-    def call(self, positions: Any) -> tuple[Any, Any]:
+    def call(self, positions: Any, length: Any = None) -> tuple[Any, Any]:
         """Returns `(cos, sin)` of the positions; see the class."""
+        speeds = self._speeds[0]
+        if self.rope.scaling == "longrope":
+            if length is None:
+                length = ops.max(positions, axis=-1, keepdims=True) + 1
+            long = ops.expand_dims(length > self.rope.original_context, -1)
+            speeds = ops.where(long, self._speeds[1], speeds)
         positions = ops.cast(positions, "float32")
-        angles = ops.expand_dims(positions, -1) * self._frequencies
+        angles = ops.expand_dims(positions, -1) * speeds
         return (
             ops.cos(angles) * self._amplitude,
             ops.sin(angles) * self._amplitude,
         )
 
-    def compute_output_spec(self, positions: Any) -> tuple[Any, Any]:
+    def compute_output_spec(
+        self, positions: Any, length: Any = None
+    ) -> tuple[Any, Any]:
         """Returns the two float32 specs, whatever the dtype policy."""
-        shape = (*positions.shape, len(self._frequencies))
+        shape = (*positions.shape, len(self._speeds[0]))
         return (
             keras.KerasTensor(shape, dtype="float32"),
             keras.KerasTensor(shape, dtype="float32"),
