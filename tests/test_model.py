@@ -134,13 +134,13 @@ sys.path.insert(0, sys.argv[1])
 import numpy as np, contract
 from keras_llm.layers import new_cache
 from keras_llm.step import decoder_step
-tokens = contract.tokens_of(2, 7)
+tokens = contract.tokens_of(2, 9)
 found = {}
 for name, config in contract.CONFIGS.items():
     model = contract.decoder(config)
     found[name] = np.asarray(model(tokens))
-    positions = np.tile(np.arange(7, dtype="int32"), (2, 1))
-    caches = new_cache(config, 2, 9)
+    positions = np.tile(np.arange(9, dtype="int32"), (2, 1))
+    caches = new_cache(config, 2, 10)
     logits, _ = decoder_step(model)(tokens, positions, caches)
     found[name + "_step"] = np.asarray(logits)
 np.savez(sys.argv[2], **found)
@@ -156,7 +156,7 @@ def test_jax_equals_tensorflow(tmp_path):
         check=True,
     )
     found = np.load(output)
-    tokens = contract.tokens_of(2, 7)
+    tokens = contract.tokens_of(2, 9)
     for name, config in contract.CONFIGS.items():
         logits = contract.decoder(config)(tokens)
         contract.close(found[name], logits, 1e-4)
