@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_llm.errors import InputError
+from keras_llm.estimate import count_parameters
 from keras_llm.train.settings import PRECISIONS
 
 CPU_FLAGS = Path("/proc/cpuinfo")
@@ -96,8 +97,9 @@ def flops_per_token(model: keras.Model, time: int) -> int:
     """Returns the FLOPs to train on one token: forward and backward.
 
     `6 * N + 12 * layers * time * heads * head_dim`: six for each parameter
-    that multiplies (position and untied input tables are only looked up),
-    and attention over the whole row, as PaLM counts it. A model without
+    that multiplies (position and untied input tables are only looked up, of
+    the experts a token sees a few), and attention over the whole row, as PaLM
+    counts it. A model without
     `.config` counts 6 for every parameter and no attention.
 
     Args:
@@ -121,6 +123,7 @@ def flops_per_token(model: keras.Model, time: int) -> int:
     if not config.tie_embeddings:
         looked_up.add("token_embedding/embeddings")
     multiplied = sum(n for path, n in sizes.items() if path not in looked_up)
+    multiplied -= count_parameters(config).idle
     width = config.num_heads * config.head_dim
     return 6 * multiplied + 12 * config.num_layers * time * width
 
