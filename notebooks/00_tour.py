@@ -57,7 +57,7 @@ print(len(rows), "rows; segments of the first:", rows[0]["segments"].tolist())
 # language model needs around it.
 
 # %%
-config = kl.zoo.preset(
+config = kl.zoo.config(
     "tiny", vocabulary_size=tokenizer.vocabulary_size, context_length=CONTEXT
 )
 model = kl.build_decoder(config)

@@ -24,7 +24,7 @@ live = pytest.mark.skipif(
 OURS = {
     "gpt2": CONFIGS["gpt2"],
     **{name: CONFIGS[name] for name in ("llama", "llama3", "yarn", "linear")},
-    "tiny": zoo.preset("tiny", vocabulary_size=300, hidden_dim=48),
+    "tiny": zoo.config("tiny", vocabulary_size=300, hidden_dim=48),
 }
 
 

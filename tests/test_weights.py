@@ -243,7 +243,7 @@ def test_each_dtype_travels_exactly(tmp_path, dtype):
 
 
 def test_memory_is_the_model_and_a_few_tensors(tmp_path):
-    config = zoo.preset("mini", vocabulary_size=300, tie_embeddings=False)
+    config = zoo.config("mini", vocabulary_size=300, tie_embeddings=False)
     model, target = build_decoder(config), build_decoder(config)
     largest = max(w.nbytes for w in model.get_weights())
     whole = sum(w.nbytes for w in model.get_weights())

@@ -94,7 +94,7 @@ def refuses(call, *words: str) -> None:
 
 
 def test_the_published_gpt2_is_the_preset():
-    assert GPT2.from_hugging_face(PUBLISHED_GPT2) == zoo.preset("gpt2")
+    assert GPT2.from_hugging_face(PUBLISHED_GPT2) == zoo.config("gpt2")
 
 
 # Published counts, e.g. https://huggingface.co/openai-community/gpt2-xl
@@ -117,9 +117,9 @@ def test_gpt2_sizes_have_the_published_parameters(name, parameters):
             + 2 * width
         )
 
-    assert count(zoo.preset(name)) == parameters
+    assert count(zoo.config(name)) == parameters
     small = dict(vocabulary_size=11, context_length=8, num_layers=2)
-    little = zoo.preset(
+    little = zoo.config(
         name, **small, num_heads=2, num_kv_heads=2, hidden_dim=8, head_dim=4
     ).replace(mlp_dim=32)
     assert build_decoder(little).count_params() == count(little)
@@ -141,17 +141,17 @@ def test_the_published_llama():
 
 
 def test_own_sizes():
-    assert zoo.list_presets()[:3] == ("tiny", "mini", "small")
+    assert zoo.list()[:3] == ("tiny", "mini", "small")
     for rows in (4096, 8192):
-        model = build_decoder(zoo.preset("tiny", vocabulary_size=rows))
+        model = build_decoder(zoo.config("tiny", vocabulary_size=rows))
         assert 1e6 < model.count_params() < 2e6
-    changed = zoo.preset("mini", vocabulary_size=99, context_length=64)
+    changed = zoo.config("mini", vocabulary_size=99, context_length=64)
     assert (changed.vocabulary_size, changed.context_length) == (99, 64)
 
 
-@pytest.mark.parametrize("name", zoo.list_presets())
+@pytest.mark.parametrize("name", zoo.list())
 def test_each_preset_survives_a_config_json(name):
-    config = zoo.preset(name)
+    config = zoo.config(name)
     family = GPT2 if config.rope is None else LLAMA
     values = json.loads(json.dumps(family.to_hugging_face(config)))
     assert family.from_hugging_face(values) == config
@@ -164,7 +164,7 @@ def test_each_kind_of_llama_survives_a_config_json(name):
     assert LLAMA.from_hugging_face(values) == config
 
 
-@pytest.mark.parametrize("family", zoo.FAMILIES, ids=lambda f: f.name)
+@pytest.mark.parametrize("family", zoo.families(), ids=lambda f: f.name)
 def test_families_name_things_that_exist(family):
     split_rule(family.tokenizer.pattern)
     assert zoo.find_family(family.model_type) is family
@@ -176,10 +176,10 @@ def test_families_name_things_that_exist(family):
 
 
 def test_unknown_names_are_answered_with_near_ones():
-    refuses(lambda: zoo.preset("gpt2-midium"), "gpt2-medium", "Did you mean")
+    refuses(lambda: zoo.config("gpt2-midium"), "gpt2-medium", "Did you mean")
     refuses(lambda: zoo.find_family("lama"), "llama", "Did you mean")
-    refuses(lambda: zoo.preset(None), "None")  # type: ignore[arg-type]
-    refuses(lambda: zoo.preset("tiny", hiden_dim=3), "hiden_dim")
+    refuses(lambda: zoo.config(None), "None")  # type: ignore[arg-type]
+    refuses(lambda: zoo.config("tiny", hiden_dim=3), "hiden_dim")
 
 
 @pytest.mark.parametrize(

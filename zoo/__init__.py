@@ -3,20 +3,30 @@
 One file a family: its config keys, weight names, tokenizer rule and sizes.
 """
 
-from keras_llm.zoo.family import Family, Setting, TokenizerRule
+from keras_llm.zoo.family import Family, Setting, Size, TokenizerRule
 from keras_llm.zoo.folder import load_hugging_face, save_hugging_face
-from keras_llm.zoo.registry import FAMILIES, find_family, list_presets, preset
+from keras_llm.zoo.registry import (
+    config,
+    families,
+    find_family,
+    find_size,
+    list,
+    register,
+)
 from keras_llm.zoo.rope import RopeRule
 
 __all__ = [
-    "FAMILIES",
     "Family",
     "RopeRule",
     "Setting",
+    "Size",
     "TokenizerRule",
+    "config",
+    "families",
     "find_family",
-    "list_presets",
+    "find_size",
+    "list",
     "load_hugging_face",
-    "preset",
+    "register",
     "save_hugging_face",
 ]

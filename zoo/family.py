@@ -142,6 +142,29 @@ class TokenizerRule:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Size:
+    """A preset: one published size, or one of our own.
+
+    Args:
+        config: Its architecture.
+        repo: Where its weights are on the Hugging Face hub; None: nowhere.
+        license: The licence of the weights; None where there are none.
+        chat: Name of its chat template; None for a base model.
+
+    Example:
+
+    >>> from keras_llm import zoo
+    >>> zoo.find_family("gpt2").presets["gpt2-xl"].repo
+    'openai-community/gpt2-xl'
+    """
+
+    config: DecoderConfig
+    repo: str | None = None
+    license: str | None = None
+    chat: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Family:
     """A kind of published model.
 
@@ -153,15 +176,17 @@ class Family:
         rules: What understands the keys of its config.json.
         weights: The names of its tensors.
         tokenizer: Its tokenizer rule.
+        chat: Name of its chat template in `keras_llm.tokenizers.chat`, where
+            a model's own files say nothing else; None for none.
         unused: Keys that change no logits, beside those of every family.
         fixed: Keys that must have this value, beside those of every family.
-        presets: Published sizes by name.
+        presets: Published sizes by the names that users type.
 
     Example:
 
     >>> from keras_llm import zoo
     >>> llama = zoo.find_family("llama")
-    >>> config = zoo.preset("tiny")
+    >>> config = zoo.config("tiny")
     >>> llama.from_hugging_face(llama.to_hugging_face(config)) == config
     True
     """
@@ -173,11 +198,10 @@ class Family:
     rules: tuple[ConfigRule, ...]
     weights: WeightTable
     tokenizer: TokenizerRule
+    chat: str | None = None
     unused: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    presets: Mapping[str, DecoderConfig] = dataclasses.field(
-        default_factory=dict
-    )
+    presets: Mapping[str, Size] = dataclasses.field(default_factory=dict)
 
     def from_hugging_face(self, values: Mapping[str, Any]) -> DecoderConfig:
         """Returns the config that a Hugging Face config.json describes.

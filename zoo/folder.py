@@ -39,7 +39,7 @@ def load_hugging_face(
     >>> from keras_llm import zoo
     >>> from keras_llm.model import build_decoder
     >>> folder = tempfile.mkdtemp()
-    >>> model = build_decoder(zoo.preset("tiny", vocabulary_size=300))
+    >>> model = build_decoder(zoo.config("tiny", vocabulary_size=300))
     >>> zoo.save_hugging_face(model, folder, "llama")
     >>> zoo.load_hugging_face(folder).config == model.config
     True
@@ -75,7 +75,7 @@ def save_hugging_face(
     >>> from keras_llm import zoo
     >>> from keras_llm.model import build_decoder
     >>> folder = tempfile.mkdtemp()
-    >>> model = build_decoder(zoo.preset("tiny", vocabulary_size=300))
+    >>> model = build_decoder(zoo.config("tiny", vocabulary_size=300))
     >>> zoo.save_hugging_face(model, folder, "llama")
     >>> sorted(os.listdir(folder))
     ['config.json', 'model.safetensors']

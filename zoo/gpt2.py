@@ -5,8 +5,8 @@ Sources: the config.json files at https://huggingface.co/openai-community/gpt2
 are Unsupervised Multitask Learners".
 """
 
-from keras_llm.config import DecoderConfig
-from keras_llm.weights import TRANSPOSED, Row, WeightTable
+from keras_llm.weights import AS_IS, TRANSPOSED, Row, WeightTable
+from keras_llm.zoo.common import dense, sizes
 from keras_llm.zoo.family import YES_OR_NO, Family, Setting, TokenizerRule
 
 QKV = ("query", "key", "value")
@@ -37,15 +37,12 @@ RULES = (
 )
 
 
-def _pair(theirs: str, ours: str, parts: tuple[str, str]) -> tuple[Row, Row]:
-    """A layer's weight and bias: their `Conv1D` lies as our `Dense`."""
-    return (
-        Row(f"{theirs}.weight", (f"{ours}/{parts[0]}",)),
-        Row(f"{theirs}.bias", (f"{ours}/{parts[1]}",)),
-    )
-
-
-DENSE, NORM = ("kernel", "bias"), ("gamma", "beta")
+PROJECTIONS = {
+    "attn.c_proj": "attention/output",
+    "mlp.c_fc": "mlp/up",
+    "mlp.c_proj": "mlp/down",
+}
+NORM = ("gamma", "beta")
 BLOCK = "transformer.h.{i}"
 
 WEIGHTS = WeightTable(
@@ -53,19 +50,22 @@ WEIGHTS = WeightTable(
     rows=(
         Row("transformer.wte.weight", ("token_embedding/embeddings",)),
         Row("transformer.wpe.weight", ("position_embedding/embeddings",)),
-        *_pair(f"{BLOCK}.ln_1", "block_{i}/attention_norm", NORM),
-        *(
-            Row(
-                f"{BLOCK}.attn.c_attn.{theirs}",
-                tuple(f"block_{{i}}/attention/{p}/{ours}" for p in QKV),
-            )
-            for theirs, ours in zip(("weight", "bias"), DENSE, strict=True)
+        # Their `Conv1D` lies as our `Dense`.
+        *dense(
+            f"{BLOCK}.attn.c_attn",
+            *(f"block_{{i}}/attention/{part}" for part in QKV),
+            layout=AS_IS,
         ),
-        *_pair(f"{BLOCK}.attn.c_proj", "block_{i}/attention/output", DENSE),
-        *_pair(f"{BLOCK}.ln_2", "block_{i}/mlp_norm", NORM),
-        *_pair(f"{BLOCK}.mlp.c_fc", "block_{i}/mlp/up", DENSE),
-        *_pair(f"{BLOCK}.mlp.c_proj", "block_{i}/mlp/down", DENSE),
-        *_pair("transformer.ln_f", "final_norm", NORM),
+        *(
+            row
+            for theirs, ours in PROJECTIONS.items()
+            for row in dense(
+                f"{BLOCK}.{theirs}", f"block_{{i}}/{ours}", layout=AS_IS
+            )
+        ),
+        *dense(f"{BLOCK}.ln_1", "block_{i}/attention_norm", names=NORM),
+        *dense(f"{BLOCK}.ln_2", "block_{i}/mlp_norm", names=NORM),
+        *dense("transformer.ln_f", "final_norm", names=NORM),
         Row(
             "lm_head.weight",
             ("token_embedding/reverse_embeddings",),
@@ -80,18 +80,23 @@ WEIGHTS = WeightTable(
 CONSTANTS = {"norm": "layer", "bias": "all", "rope": None}
 
 
-def _size(num_layers: int, hidden_dim: int, num_heads: int) -> DecoderConfig:
-    size = {
+PRESETS = sizes(
+    {
+        **CONSTANTS,
         "vocabulary_size": 50257,
         "context_length": 1024,
-        "num_layers": num_layers,
-        "hidden_dim": hidden_dim,
-        "num_heads": num_heads,
-    }
-    return DecoderConfig.from_dict(
-        {**CONSTANTS, **size, "mlp": "gelu", "dropout": 0.1}
-    )
-
+        "mlp": "gelu",
+        "dropout": 0.1,
+    },
+    ("num_layers", "hidden_dim", "num_heads"),
+    {
+        "gpt2": ("openai-community/gpt2", 12, 768, 12),
+        "gpt2-medium": ("openai-community/gpt2-medium", 24, 1024, 16),
+        "gpt2-large": ("openai-community/gpt2-large", 36, 1280, 20),
+        "gpt2-xl": ("openai-community/gpt2-xl", 48, 1600, 25),
+    },
+    license="mit",
+)
 
 GPT2 = Family(
     name="gpt2",
@@ -114,10 +119,5 @@ GPT2 = Family(
         "scale_attn_by_inverse_layer_idx": False,
         "reorder_and_upcast_attn": False,
     },
-    presets={
-        "gpt2": _size(12, 768, 12),
-        "gpt2-medium": _size(24, 1024, 16),
-        "gpt2-large": _size(36, 1280, 20),
-        "gpt2-xl": _size(48, 1600, 25),
-    },
+    presets=PRESETS,
 )

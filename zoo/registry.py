@@ -1,37 +1,76 @@
-"""All families and presets by name: a new family is one line here."""
+"""All families and presets by name: found in the files of this folder."""
 
 import difflib
+import functools
+import importlib
+import pkgutil
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import keras_llm.zoo
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.zoo import sizes
-from keras_llm.zoo.family import Family
-from keras_llm.zoo.gpt2 import GPT2
-from keras_llm.zoo.llama import LLAMA
-
-FAMILIES: tuple[Family, ...] = (GPT2, LLAMA)
+from keras_llm.zoo.family import Family, Size
 
 Thing = TypeVar("Thing")
+_registered: dict[str, Family] = {}
 
 
-def list_presets() -> tuple[str, ...]:
-    """Returns the names that `preset` knows, our own sizes first.
+def families() -> tuple[Family, ...]:
+    """Returns every family: those in this folder and those registered.
+
+    A new file in `zoo/` with a `Family` in it needs no other line anywhere.
 
     Example:
 
-    >>> list_presets()[:3]
+    >>> "gpt2" in [family.name for family in families()]
+    True
+    """
+    return (*_found(), *_registered.values())
+
+
+def register(family: Family) -> None:
+    """Adds a family of your own for this process; the name must be free.
+
+    Raises:
+        InputError: Another family has this name or model_type.
+
+    Example:
+
+    >>> import dataclasses
+    >>> llama = find_family("llama")
+    >>> register(dataclasses.replace(
+    ...     llama, name="camel", model_type="camel", presets={}))
+    >>> find_family("camel").rules == llama.rules
+    True
+    """
+    taken = {n for f in families() for n in (f.name, f.model_type)}
+    if family.name in taken or family.model_type in taken:
+        raise InputError(
+            "Expected a family with a name and model_type of its own. "
+            f"Received: name={family.name!r}, model_type="
+            f"{family.model_type!r}; taken: {', '.join(sorted(taken))}."
+        )
+    _registered[family.name] = family
+
+
+def list() -> tuple[str, ...]:
+    """Returns the names that `config` knows, our own sizes first.
+
+    Example:
+
+    >>> list()[:3]
     ('tiny', 'mini', 'small')
     """
-    return tuple(_presets())
+    return tuple(_sizes())
 
 
-def preset(name: str, **changes: Any) -> DecoderConfig:
-    """Returns the config of a size by its name.
+def config(name: str, **changes: Any) -> DecoderConfig:
+    """Returns the config of a preset by its name.
 
     Args:
-        name: One of `list_presets()`.
+        name: One of `zoo.list()`.
         **changes: Fields of `DecoderConfig` to replace, for example
             `vocabulary_size` for a tokenizer of your own.
 
@@ -40,14 +79,28 @@ def preset(name: str, **changes: Any) -> DecoderConfig:
 
     Example:
 
-    >>> preset("mini", vocabulary_size=5000, context_length=128).hidden_dim
+    >>> config("mini", vocabulary_size=5000, context_length=128).hidden_dim
     256
     """
-    return _pick(_presets(), name, "preset").replace(**changes)
+    return find_size(name).config.replace(**changes)
+
+
+def find_size(name: str) -> Size:
+    """Returns the preset of this name: its config, repository and licence.
+
+    Raises:
+        InputError: No preset has this name.
+
+    Example:
+
+    >>> find_size("gpt2").repo
+    'openai-community/gpt2'
+    """
+    return _pick(_sizes(), name, "preset")
 
 
 def find_family(name: str) -> Family:
-    """Returns the family of this name, which is also its `model_type`.
+    """Returns the family of this name or `model_type`.
 
     Raises:
         InputError: No family has this name.
@@ -57,13 +110,25 @@ def find_family(name: str) -> Family:
     >>> find_family("gpt2").tokenizer.pattern
     'gpt2'
     """
-    names = {key: f for f in FAMILIES for key in (f.model_type, f.name)}
+    names = {key: f for f in families() for key in (f.model_type, f.name)}
     return _pick(names, name, "family")
 
 
-def _presets() -> dict[str, DecoderConfig]:
+@functools.cache
+def _found() -> tuple[Family, ...]:
+    """The families in this folder, by name."""
+    found = {}
+    for module in pkgutil.iter_modules(keras_llm.zoo.__path__):
+        content = importlib.import_module(f"keras_llm.zoo.{module.name}")
+        for value in vars(content).values():
+            if isinstance(value, Family):
+                found[value.name] = value
+    return tuple(found[name] for name in sorted(found))
+
+
+def _sizes() -> dict[str, Size]:
     named = dict(sizes.PRESETS)
-    for family in FAMILIES:
+    for family in families():
         named |= family.presets
     return named
 

@@ -5,8 +5,9 @@ vocabulary: tiny 1.3 million, mini 8 million, small 25 million.
 """
 
 from keras_llm.config import DecoderConfig
+from keras_llm.zoo.family import Size
 
-PRESETS = {
+_CONFIGS = {
     # Minutes on two cores.
     "tiny": DecoderConfig(
         vocabulary_size=4096,
@@ -35,3 +36,4 @@ PRESETS = {
         num_kv_heads=2,
     ),
 }
+PRESETS = {name: Size(config=config) for name, config in _CONFIGS.items()}

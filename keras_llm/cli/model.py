@@ -247,7 +247,7 @@ def pretrain(
     packed = open_rows(rows)
     encoder = BytePairTokenizer.load(tokenizer)
     packed.require(encoder)
-    config = zoo.preset(
+    config = zoo.config(
         size,
         vocabulary_size=encoder.vocabulary_size,
         context_length=packed.context_length,

@@ -8,6 +8,7 @@ memory is the model and a few tensors. What a table does not name is refused.
 The file format: https://github.com/huggingface/safetensors.
 """
 
+import itertools
 import os
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ def load_safetensors(
     >>> import tempfile
     >>> from keras_llm import zoo
     >>> from keras_llm.model import build_decoder
-    >>> model = build_decoder(zoo.preset("tiny", vocabulary_size=300))
+    >>> model = build_decoder(zoo.config("tiny", vocabulary_size=300))
     >>> path = tempfile.mkdtemp() + "/model.safetensors"
     >>> table = zoo.find_family("llama").weights
     >>> save_safetensors(model, path, table)
@@ -87,8 +88,9 @@ def load_safetensors(
         _check_names(entries, tensors, model, table, path)
         _check_headers(entries, tensors)
         _check_copies(tensors, table, {entry.name for entry in entries})
-        for entry in track(entries, "loading weights", total=len(entries)):
-            _assign(entry, tensors[entry.name])
+        known = track(entries, "loading weights", total=len(entries))
+        for _, group in itertools.groupby(known, lambda e: id(e.variables)):
+            _assign([(entry, tensors[entry.name]) for entry in group])
 
 
 def save_safetensors(
@@ -109,7 +111,7 @@ def save_safetensors(
     >>> import tempfile
     >>> from keras_llm import zoo
     >>> from keras_llm.model import build_decoder
-    >>> model = build_decoder(zoo.preset("tiny", vocabulary_size=300))
+    >>> model = build_decoder(zoo.config("tiny", vocabulary_size=300))
     >>> path = tempfile.mkdtemp() + "/model.safetensors"
     >>> save_safetensors(model, path, zoo.find_family("llama").weights)
     """
@@ -120,20 +122,21 @@ def save_safetensors(
             file.write(_bytes_of(entry))
 
 
-def _assign(entry: Entry, tensor: Tensor) -> None:
-    """Puts their tensor into our variables."""
-    values = _finite(entry.name, tensor.read())
-    parts = entry.layout.split(values, entry.shapes)
-    for variable, part in zip(entry.variables, parts, strict=True):
-        variable.assign(part)
+def _assign(group: list[tuple[Entry, Tensor]]) -> None:
+    """Puts their tensor into our variables, or those of all experts."""
+    pieces = []
+    for entry, tensor in group:
+        values = _finite(entry.name, tensor.read())
+        pieces.append(entry.layout.split(values, entry.shapes))
+    first = group[0][0]
+    for variable, *parts in zip(first.variables, *pieces, strict=True):
+        one = first.expert is None
+        variable.assign(parts[0] if one else np.stack(parts))
 
 
 def _bytes_of(entry: Entry) -> memoryview:
     """Their tensor's bytes; nothing of it stays behind in memory."""
-    from keras.ops import convert_to_numpy
-
-    tensor = entry.layout.join([convert_to_numpy(v) for v in entry.variables])
-    return np.ascontiguousarray(tensor).view(np.uint8).data
+    return np.ascontiguousarray(entry.tensor()).view(np.uint8).data
 
 
 def _check_names(
