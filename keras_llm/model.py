@@ -150,7 +150,10 @@ def build_decoder(
     positions = Positions(name="positions_or_count")(tokens, positions_in)
 
     # === Embeddings ===
-    normal = keras.initializers.RandomNormal(stddev=0.02)
+    # Other values at each use: tokens, positions and an untied head.
+    normal = keras.initializers.RandomNormal(
+        stddev=0.02, seed=keras.random.SeedGenerator()
+    )
     embedding = keras.layers.ReversibleEmbedding(
         config.vocabulary_size,
         config.hidden_dim,

@@ -284,9 +284,10 @@ class GroupedQueryAttention(keras.layers.Layer):
         layer = keras.layers.Dense(
             units,
             use_bias=self.bias == "all" or (self.bias == "qkv" and not output),
+            # An initializer used twice gives the same values twice.
             kernel_initializer=(
                 self.output_initializer if output else self.kernel_initializer
-            ),
+            ).clone(),
             dtype=self.dtype_policy,
             name=name,
         )

@@ -127,7 +127,8 @@ class MLP(keras.layers.Layer):
         return keras.layers.Dense(
             units,
             use_bias=self.use_bias,
-            kernel_initializer=initializer,
+            # Used twice it would give the same values twice.
+            kernel_initializer=initializer.clone(),
             dtype=self.dtype_policy,
             name=name,
         )
