@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_llm.config import DecoderConfig, Rope
+from keras_llm.config import DecoderConfig, Experts, Rope
 from keras_llm.layers import new_cache
 from keras_llm.model import build_decoder
 from keras_llm.step import decoder_step
@@ -83,8 +83,22 @@ CONFIGS = {
     ),
     "olmo2": _config(post_norm="only", qk_norm="projection"),
     "smollm3": _config(num_kv_heads=2, pattern="GGN"),
+    "mixtral": _config(num_kv_heads=2, experts=Experts(count=4, top_k=2)),
+    "qwen3_moe": _config(
+        num_kv_heads=2,
+        head_dim=8,
+        qk_norm="head",
+        experts=Experts(count=4, top_k=2, mlp_dim=24),
+    ),
+    "shared_expert": _config(
+        mlp="geglu",
+        experts=Experts(
+            count=3, top_k=1, mlp_dim=16, shared=1, normalize=False
+        ),
+    ),
     "gpt_oss": _config(
         mlp="clamped_swiglu",
+        experts=Experts(count=4, top_k=2, mlp_dim=16, router_bias=True),
         bias="all",
         pattern="LG",
         window=4,

@@ -1,5 +1,6 @@
 """Every config column through one contract."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -11,13 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_llm import (
-    DecoderConfig,
-    Experts,
-    InputError,
-    build_decoder,
-    decoder_step,
-)
+from keras_llm import DecoderConfig, build_decoder, decoder_step
 from keras_llm.layers import new_cache
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -120,12 +115,21 @@ def test_variable_names_are_api(name):
     assert paths == golden[name]
 
 
-def test_experts_are_refused_until_they_exist():
-    config = contract.CONFIGS["llama"].replace(
-        experts=Experts(count=4, top_k=2)
-    )
-    with pytest.raises(InputError, match="without experts"):
-        build_decoder(config)
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mixtral"])
+def test_every_weight_starts_with_values_of_its_own(name):
+    # A Keras initializer that is used again gives the same values again.
+    config = contract.CONFIGS[name].replace(tie_embeddings=False)
+    model = build_decoder(config)
+    matrices = {
+        f"{v.path}[{index}]": np.ravel(matrix)
+        for v in model.trainable_variables
+        if len(v.shape) > 1 and "bias" not in v.path
+        for index, matrix in enumerate(np.reshape(v, (-1, *v.shape[-2:])))
+    }
+    for (a, first), (b, second) in itertools.combinations(matrices.items(), 2):
+        size = min(len(first), len(second))
+        alike = np.corrcoef(first[:size], second[:size])[0, 1]
+        assert abs(alike) < 0.5, f"{a} and {b} start alike"
 
 
 JAX = """

@@ -9,7 +9,9 @@ from keras_llm.layers.attention import (
 )
 from keras_llm.layers.block import Block
 from keras_llm.layers.cache import new_cache, scatter, slice_write
+from keras_llm.layers.dispatch import dispatch, exact_slices
 from keras_llm.layers.embedding import Positions, lookup
+from keras_llm.layers.experts import MixtureOfExperts, Router
 from keras_llm.layers.mask import CausalMask, visibility
 from keras_llm.layers.mlp import MLP
 from keras_llm.layers.norm import (
@@ -30,10 +32,14 @@ __all__ = [
     "CausalMask",
     "GroupedQueryAttention",
     "MLP",
+    "MixtureOfExperts",
     "OffsetRMSNormalization",
     "Positions",
     "RotaryEmbedding",
+    "Router",
     "attend",
+    "dispatch",
+    "exact_slices",
     "gain",
     "lookup",
     "new_cache",

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 
 from keras_llm.config import LOCAL, DecoderConfig
-from keras_llm.errors import InputError
 from keras_llm.layers.attention import GroupedQueryAttention
+from keras_llm.layers.experts import MixtureOfExperts
 from keras_llm.layers.mlp import MLP
 from keras_llm.layers.norm import normalization
 
@@ -15,6 +15,9 @@ from keras_llm.layers.norm import normalization
 @keras.saving.register_keras_serializable("keras_llm")
 class Block(keras.layers.Layer):
     """One transformer block: attention and MLP, each added to its input.
+
+    With `config.experts` a mixture of experts takes the MLP's place, and its
+    losses are added in training.
 
     Args:
         config: A `DecoderConfig` or its dictionary.
@@ -29,9 +32,6 @@ class Block(keras.layers.Layer):
 
     Returns:
         `(batch, time, hidden_dim)`.
-
-    Raises:
-        InputError: The config asks for a mixture of experts.
 
     Example:
 
@@ -52,12 +52,6 @@ class Block(keras.layers.Layer):
         super().__init__(**kwargs)
         if isinstance(config, dict):
             config = DecoderConfig.from_dict(config)
-        if config.experts is not None:
-            raise InputError(
-                "Expected a config without experts: this version has no "
-                f"mixture-of-experts layer yet. Received: {config.experts}. "
-                "Use experts=None."
-            )
         self.config, self.kind, self.remat = config, kind, remat
         self._branches(config)
 
@@ -86,14 +80,12 @@ class Block(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="attention",
         )
-        self.mlp = MLP(
-            config.mlp_dim,
-            config.mlp,
-            use_bias=config.bias == "all",
+        self.mlp = self._mlp(
+            config,
             kernel_initializer=kernel,
             output_initializer=output,
+            use_bias=config.bias == "all",
             dtype=self.dtype_policy,
-            name="mlp",
         )
         before = config.post_norm != "only"
         after = config.post_norm is not None
@@ -122,20 +114,43 @@ class Block(keras.layers.Layer):
             if layer is not None:
                 layer.build(shape)
 
-    def call(self, x: Any, mask: Any, rotary: Any = None) -> Any:
+    def call(
+        self,
+        x: Any,
+        mask: Any,
+        rotary: Any = None,
+        training: bool | None = None,
+    ) -> Any:
         """Applies the block; see the class."""
-        if not self.remat:
-            return self._forward(x, mask, rotary)
-        # keras.remat wants positional tensors (keras issue 21207).
-        cos, sin = rotary if rotary is not None else (None, None)
-        run = keras.remat(self._forward_flat)
-        return run(x, mask, *(() if cos is None else (cos, sin)))
 
-    def _forward_flat(self, x: Any, mask: Any, *rotary: Any) -> Any:
-        return self._forward(x, mask, rotary or None)
+        # keras.remat wants positional tensors (keras issue 21207), and what
+        # is added as a loss inside of it is lost.
+        def run(x: Any, mask: Any, *rotary: Any) -> tuple[Any, ...]:
+            return self._forward(x, mask, rotary or None, training)
 
-    def _forward(self, x: Any, mask: Any, rotary: Any) -> Any:
-        return self._residual(x, lambda y: self.attention(y, rotary, mask))
+        x, *losses = (keras.remat(run) if self.remat else run)(
+            x, mask, *(rotary or ())
+        )
+        for loss in losses:
+            self.add_loss(loss)
+        return x
+
+    def _forward(
+        self, x: Any, mask: Any, rotary: Any, training: bool | None
+    ) -> tuple[Any, ...]:
+        """The new `x`, then the losses of the experts."""
+        losses: list[Any] = []
+
+        def mix(y: Any) -> Any:
+            y, losses[:] = self.mlp.mix(y, training)
+            return y
+
+        x = self._residual(
+            x,
+            lambda y: self.attention(y, rotary, mask),
+            mix if self.config.experts else self.mlp,
+        )
+        return (x, *losses)
 
     def step(
         self,
@@ -156,10 +171,10 @@ class Block(keras.layers.Layer):
             )
             return out
 
-        x = self._residual(x, attention)
+        x = self._residual(x, attention, self.mlp)
         return x, caches[0], caches[1]
 
-    def _residual(self, x: Any, attention: Callable) -> Any:
+    def _residual(self, x: Any, attention: Callable, mlp: Callable) -> Any:
         """Adds both branches; the cached and the full pass share this."""
 
         def branch(x: Any, pre: Any, inner: Callable, post: Any) -> Any:
@@ -169,14 +184,12 @@ class Block(keras.layers.Layer):
         attended = branch(
             x, self.attention_norm, attention, self.attention_post_norm
         )
-        if self.config.parallel_block:
-            return (
-                x
-                + attended
-                + branch(x, self.mlp_norm, self.mlp, self.mlp_post_norm)
-            )
-        x = x + attended
-        return x + branch(x, self.mlp_norm, self.mlp, self.mlp_post_norm)
+        parallel = self.config.parallel_block
+        y = branch(
+            *(x if parallel else x + attended, self.mlp_norm),
+            *(mlp, self.mlp_post_norm),
+        )
+        return x + attended + y
 
     def compute_output_shape(self, input_shape: tuple, *_: Any) -> tuple:
         """Returns the input's shape."""
@@ -190,6 +203,25 @@ class Block(keras.layers.Layer):
             "remat": self.remat,
         }
         return {**super().get_config(), **own}
+
+    def _mlp(self, config: DecoderConfig, **settings: Any) -> Any:
+        """The MLP or what takes its place."""
+        experts = config.experts
+        if experts is None:
+            return MLP(config.mlp_dim, config.mlp, name="mlp", **settings)
+        return MixtureOfExperts(
+            experts.count,
+            experts.top_k,
+            experts.mlp_dim or config.mlp_dim,
+            config.mlp,
+            shared=experts.shared,
+            normalize=experts.normalize,
+            router_bias=experts.router_bias,
+            balance_loss=experts.balance_loss,
+            router_z_loss=experts.router_z_loss,
+            name="experts",
+            **settings,
+        )
 
     def _norm(self, name: str) -> keras.layers.Layer:
         return normalization(self.config, name, self.dtype_policy)

@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_llm.layers import exact_slices
 from keras_llm.train.losses import TokenLoss
 
 
@@ -20,10 +21,12 @@ class BackendStep:
         """One optimizer step on a batch; returns the metrics so far."""
         batch = self.unpack(data)
         tokens = tf.maximum(tf.reduce_sum(batch[2]), 1.0)
-        if self.accumulate == 1:
-            loss, gradients = self._gradients(batch, tokens)
-        else:
-            loss, gradients = self._accumulated(batch, tokens)
+        # XLA wants shapes that do not depend on what a router chooses.
+        with exact_slices(not self.jit_compile):
+            if self.accumulate == 1:
+                loss, gradients = self._gradients(batch, tokens)
+            else:
+                loss, gradients = self._accumulated(batch, tokens)
         gradients, norm = self.clip(gradients)
         rate = tf.identity(self.optimizer.learning_rate)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -32,7 +35,8 @@ class BackendStep:
     def test_step(self: Any, data: Any) -> dict[str, Any]:
         """Scores a batch; returns the means so far."""
         inputs, targets, weights = self.unpack(data)
-        logits = self(inputs, training=False)
+        with exact_slices(not self.jit_compile):
+            logits = self(inputs, training=False)
         return self.record(self.token_loss(logits, targets, weights))
 
     def _gradients(
