@@ -207,8 +207,9 @@ def training_memory(
     attention weights over the whole row (attention is not fused), and the
     MLP's parts; then logits in float32 and their gradient. Not counted:
     dropout masks, workspaces of kernels, copies that a compiler may make or
-    save. With `remat` only the blocks' inputs and one block's activations
-    stay.
+    save: steps of a model of 8 million parameters held 0.7 to 1.1 times the
+    estimate on a CPU. With `remat` only the blocks' inputs and one block's
+    activations stay.
 
     Args:
         config: The decoder.

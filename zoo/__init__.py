@@ -4,7 +4,11 @@ One file a family: its config keys, weight names, tokenizer rule and sizes.
 """
 
 from keras_llm.zoo.family import Family, Setting, Size, TokenizerRule
-from keras_llm.zoo.folder import load_hugging_face, save_hugging_face
+from keras_llm.zoo.folder import (
+    load_hugging_face,
+    read_config,
+    save_hugging_face,
+)
 from keras_llm.zoo.registry import (
     config,
     families,
@@ -27,6 +31,7 @@ __all__ = [
     "find_size",
     "list",
     "load_hugging_face",
+    "read_config",
     "register",
     "save_hugging_face",
 ]

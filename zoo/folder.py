@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.files import holds_only, new_folder, write_text
 from keras_llm.weights import SINGLE_FILE, load_safetensors, save_safetensors
@@ -46,12 +47,36 @@ def load_hugging_face(
     """
     from keras_llm.model import build_decoder
 
-    folder = Path(folder)
-    values = _read_config(folder)
-    family = find_family(values.get("model_type", ""))
-    model = build_decoder(family.from_hugging_face(values), dtype)
-    load_safetensors(model, folder, family.weights)
+    family, config = read_config(folder)
+    model = build_decoder(config, dtype)
+    load_safetensors(model, Path(folder), family.weights)
     return model
+
+
+def read_config(folder: str | os.PathLike) -> tuple[Family, DecoderConfig]:
+    """Returns what a folder's `config.json` describes, without its weights.
+
+    Args:
+        folder: A local folder with `config.json`.
+
+    Raises:
+        InputError: There is no such file, it is of no family of ours, or it
+            has keys that are not understood.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "config.json").write_text(
+    ...     '{"model_type": "gpt2", "vocab_size": 9, "n_positions": 8, '
+    ...     '"n_layer": 1, "n_embd": 8, "n_head": 2}')
+    >>> family, config = read_config(folder)
+    >>> family.name, config.hidden_dim
+    ('gpt2', 8)
+    """
+    values = _read_config(Path(folder))
+    family = find_family(values.get("model_type", ""))
+    return family, family.from_hugging_face(values)
 
 
 def save_hugging_face(

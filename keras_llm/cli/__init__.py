@@ -4,6 +4,7 @@
 from keras_llm.cli import (  # noqa: F401
     artifact,
     corpus,
+    info,
     model,
     quickstart,
 )

@@ -1,4 +1,4 @@
-"""The verbs around a model: train, evaluate, generate, info."""
+"""The verbs around a model: train, evaluate, generate."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -197,28 +197,6 @@ def generate(
     for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
-
-
-@verb("keras-llm info runs/model")
-def info(model: Model = Path("runs/model")) -> None:
-    """Show what a model is made of."""
-    start_tensorflow()
-    lm = load_model(model)
-    config = {
-        name: value
-        for name, value in lm.config.to_dict().items()
-        if value is not None
-    }
-    facts = {
-        "parameters": lm.model.count_params(),
-        **config,
-        "tokenizer": lm.tokenizer.fingerprint[:16],
-        "special tokens": " ".join(lm.tokenizer.special_tokens),
-        "ends at ids": " ".join(map(str, lm.end_ids)),
-    }
-    report(
-        f"Model {model}", facts, command("generate", "The ", "--model", model)
-    )
 
 
 def pretrain(
