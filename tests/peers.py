@@ -1,107 +1,114 @@
-"""Random tiny models of `transformers`, the peer of the parity tests."""
+"""Tiny models of `transformers`, and the files that stand in for them.
+
+A weight's values follow from its name and shape alone. So a golden file holds
+a config.json, the names and shapes of the tensors, and the logits, but no
+weights: it stays small, and a checkpoint can be written anew without torch.
+"""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from families import FAMILIES
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
-_GPT2 = dict(vocab_size=64, n_positions=32, n_embd=16, n_layer=2, n_head=4)
-_LLAMA = dict(
-    vocab_size=64,
-    hidden_size=16,
-    intermediate_size=40,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    max_position_embeddings=64,
-    tie_word_embeddings=True,
-)
-_LLAMA3 = {
-    "rope_type": "llama3",
-    "rope_theta": 300.0,
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
-_YARN = {
-    "rope_type": "yarn",
-    "rope_theta": 100.0,
-    "factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
-
-# Name -> (family, what its config has beside the sizes above).
-CASES: dict[str, tuple[str, dict]] = {
-    "gpt2": ("gpt2", {}),
-    "gpt2_untied_exact_gelu": (
-        "gpt2",
-        dict(tie_word_embeddings=False, activation_function="gelu", n_inner=24),
-    ),
-    "llama": ("llama", {}),
-    "llama3": (
-        "llama",
-        dict(
-            num_key_value_heads=2,
-            tie_word_embeddings=False,
-            rope_parameters=_LLAMA3,
-        ),
-    ),
-    "llama_linear": (
-        "llama",
-        dict(
-            num_key_value_heads=1,
-            rope_parameters={"rope_type": "linear", "factor": 3.0},
-        ),
-    ),
-    "llama_yarn": ("llama", dict(rope_parameters=_YARN)),
-    "llama_yarn_set": (
-        "llama",
-        dict(
-            rope_parameters=_YARN
-            | dict(attention_factor=1.3, beta_fast=8.0, beta_slow=0.5)
-        ),
-    ),
-    "llama_older_form": (
-        "llama",
-        dict(rope_scaling=_LLAMA3, rope_theta=300.0),
-    ),
-    "llama_biases_wide_heads": (
-        "llama",
-        dict(attention_bias=True, mlp_bias=True, head_dim=6),
-    ),
-}
-GOLDEN = ("gpt2", "llama", "llama3")
-
-TOKENS = np.random.default_rng(3).integers(0, 64, (2, 24), dtype="int32")
+GOLDEN = Path(__file__).parent / "golden" / "parity"
+ROWS, TIME, VOCABULARY = 2, 24, 48
+SHORT = 15  # tokens in the second row of a padded batch
+TOKENS = np.random.RandomState(3).randint(0, VOCABULARY, (ROWS, TIME), "int32")
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
-def random_model(name: str):
-    """Returns a `transformers` model whose every weight matters."""
-    import torch
+def values_of(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Values of a tensor: other ones for each name, no zeros, no ones."""
+    random = np.random.RandomState(zlib.crc32(name.encode()))
+    values = random.uniform(-1.0, 1.0, shape)
+    values = values * 0.5 if len(shape) > 1 else values * 0.6 + 0.9
+    return values.astype("float32")
+
+
+def shapes_in(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Name -> shape of the tensors in a checkpoint."""
+    with safe_open(folder / WEIGHTS, "numpy") as file:
+        return {
+            name: tuple(file.get_slice(name).get_shape())
+            for name in file.keys()
+        }
+
+
+def write_weights(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Writes a checkpoint with these tensors."""
+    tensors = {name: values_of(name, tuple(s)) for name, s in shapes.items()}
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+
+
+def peer_model(family: str, variant: str, folder: Path) -> Any:
+    """Saves a model of `transformers` to a folder and returns it."""
     import transformers
 
-    family, differences = CASES[name]
-    sizes, config, model = {
-        "gpt2": (
-            _GPT2,
-            transformers.GPT2Config,
-            transformers.GPT2LMHeadModel,
-        ),
-        "llama": (
-            _LLAMA,
-            transformers.LlamaConfig,
-            transformers.LlamaForCausalLM,
-        ),
-    }[family]
     ends = dict(bos_token_id=None, eos_token_id=None, pad_token_id=None)
-    built = model(config(**(sizes | ends | differences))).eval()
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in built.parameters():
-            parameter.add_(torch.randn_like(parameter) * 0.25)
-    return built
+    config = transformers.AutoConfig.for_model(
+        family, **ends, **FAMILIES[family][variant]
+    )
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    write_weights(folder, shapes_in(folder))
+    model = load_there(folder)
+    model.save_pretrained(folder)
+    return model
 
 
-def peer_logits(model, tokens: np.ndarray = TOKENS) -> np.ndarray:
-    """Returns the logits of a `transformers` model."""
+def load_there(folder: Path) -> Any:
+    """Returns what `transformers` loads from a folder, ready to run."""
+    import transformers
+
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation="eager"
+    ).eval()
+
+
+def peer_logits(model: Any, lengths: list[int] | None = None) -> np.ndarray:
+    """Logits of a `transformers` model; rows end at `lengths` if given."""
     import torch
 
+    mask = np.arange(TIME) < np.array(lengths or [TIME] * ROWS)[:, None]
     with torch.no_grad():
-        return model(torch.from_numpy(tokens).long()).logits.float().numpy()
+        logits = model(
+            torch.from_numpy(TOKENS).long(),
+            attention_mask=torch.from_numpy(mask).long(),
+        ).logits
+    return logits.float().numpy()
+
+
+def golden_cases() -> list[tuple[str, str]]:
+    """The (family, variant) that golden files have."""
+    return [
+        (path.stem, variant)
+        for path in sorted(GOLDEN.glob("*.npz"))
+        for variant in np.load(path)
+        if not variant.endswith(CONFIG) and not variant.endswith(WEIGHTS)
+    ]
+
+
+def write_golden(family: str, models: dict[str, tuple[Path, Any]]) -> None:
+    """Writes the golden file of a family from its saved models."""
+    content = {}
+    for variant, (folder, model) in models.items():
+        config = json.loads((folder / CONFIG).read_text())
+        config.pop("transformers_version")
+        content[variant] = peer_logits(model)
+        content[f"{variant}/{CONFIG}"] = json.dumps(config)
+        content[f"{variant}/{WEIGHTS}"] = json.dumps(shapes_in(folder))
+    GOLDEN.mkdir(exist_ok=True)
+    np.savez_compressed(GOLDEN / f"{family}.npz", **content)
+
+
+def unpack_golden(family: str, variant: str, folder: Path) -> np.ndarray:
+    """Writes config.json and weights to a folder; returns the logits."""
+    with np.load(GOLDEN / f"{family}.npz") as golden:
+        (folder / CONFIG).write_text(str(golden[f"{variant}/{CONFIG}"]))
+        write_weights(folder, json.loads(str(golden[f"{variant}/{WEIGHTS}"])))
+        return golden[variant]

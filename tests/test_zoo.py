@@ -1,17 +1,16 @@
 """Families and presets: what a config.json says, or a refusal by name."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 from contract import CONFIGS
+from peers import unpack_golden
 
 from keras_llm import InputError, zoo
 from keras_llm.model import build_decoder
 from keras_llm.tokenizers.pretokenize import split_rule
 
-GOLDEN = Path(__file__).parent / "golden"
 GPT2, LLAMA = zoo.find_family("gpt2"), zoo.find_family("llama")
 
 # https://huggingface.co/openai-community/gpt2/blob/main/config.json
@@ -241,8 +240,8 @@ def test_the_context_stands_for_a_missing_original_one():
         ({"rope_type": "linear"}, ("missing: factor",)),
         ({"rope_type": "default", "factor": 2.0}, ("factor=2.0",)),
         (
-            {"rope_type": "yarn", "factor": 2.0, "truncate": False},
-            ("truncate=False",),
+            {"rope_type": "yarn", "factor": 2.0, "mscale_all_dim": 0.5},
+            ("mscale_all_dim=0.5",),
         ),
         (
             {"rope_type": "yarn", "factor": 2.0, "mscale": 0.7},
@@ -281,9 +280,10 @@ def test_a_family_is_frozen():
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    shutil.copytree(GOLDEN / "parity_llama", tmp_path / "model")
-    (tmp_path / "model" / "logits.npz").unlink()
-    return tmp_path / "model"
+    folder = tmp_path / "model"
+    folder.mkdir()
+    unpack_golden("llama", "tied", folder)
+    return folder
 
 
 def test_a_hub_name_is_told_apart_from_a_folder():

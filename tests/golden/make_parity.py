@@ -1,32 +1,31 @@
-"""Writes the golden checkpoints that test_parity.py reads without torch.
+"""Writes the golden files that test_parity.py reads without torch.
 
 Run it by hand with torch and transformers installed, from any folder:
-`python tests/golden/make_parity.py`. Each folder parity_NAME gets
-config.json and model.safetensors, as `transformers` writes them, and
-logits.npz with `tokens` and `logits`.
+`python tests/golden/make_parity.py [FAMILY ...]`; without names, all.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
-
-from peers import GOLDEN, TOKENS, peer_logits, random_model  # noqa: E402
+from families import FAMILIES  # noqa: E402
+from peers import peer_model, write_golden  # noqa: E402
 
 
-def main() -> None:
-    for name in GOLDEN:
-        folder = HERE / f"parity_{name}"
-        model = random_model(name)
-        model.save_pretrained(folder)
-        (folder / "generation_config.json").unlink()
-        np.savez_compressed(
-            folder / "logits.npz", tokens=TOKENS, logits=peer_logits(model)
-        )
+def main(names: list[str]) -> None:
+    for family in names or FAMILIES:
+        with tempfile.TemporaryDirectory() as temporary:
+            folders = {v: Path(temporary) / v for v in FAMILIES[family]}
+            write_golden(
+                family,
+                {
+                    variant: (folder, peer_model(family, variant, folder))
+                    for variant, folder in folders.items()
+                },
+            )
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,0 +1,74 @@
+"""Every family's tiny models: the config keys `transformers` makes them from.
+
+One entry a family, several variants each: heads grouped and not, tied and
+not, with and without a window, kinds of scaling, experts. The parity tests
+(test_parity.py) go over all of them. A new family is its file in `zoo/`, its
+entry here, and its golden file: `python tests/golden/make_parity.py NAME`.
+"""
+
+# Small on purpose. Time is 24 in the tests: windows and original contexts
+# are shorter than that, or they would say nothing.
+LLAMA = dict(
+    vocab_size=48,
+    hidden_size=16,
+    intermediate_size=24,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    max_position_embeddings=64,
+    tie_word_embeddings=False,
+)
+GPT2 = dict(vocab_size=48, n_positions=32, n_embd=16, n_layer=2, n_head=4)
+GROUPED = dict(num_key_value_heads=2)
+TIED = dict(tie_word_embeddings=True)
+
+LLAMA3_ROPE = {
+    "rope_type": "llama3",
+    "rope_theta": 300.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+YARN_ROPE = {
+    "rope_type": "yarn",
+    "rope_theta": 100.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+def variants(shared: dict, **differences: dict) -> dict[str, dict]:
+    """Variant -> all its config keys."""
+    return {name: shared | keys for name, keys in differences.items()}
+
+
+# Family (its model_type) -> variant -> keys.
+FAMILIES: dict[str, dict[str, dict]] = {
+    "gpt2": variants(
+        GPT2,
+        tied={},
+        untied_exact_gelu=dict(
+            tie_word_embeddings=False, activation_function="gelu", n_inner=24
+        ),
+    ),
+    "llama": variants(
+        LLAMA,
+        grouped_scaled=GROUPED | dict(rope_parameters=LLAMA3_ROPE),
+        tied=TIED,
+        one_kv_head_linear=dict(
+            num_key_value_heads=1,
+            rope_parameters={"rope_type": "linear", "factor": 3.0},
+        ),
+        yarn=dict(rope_parameters=YARN_ROPE),
+        yarn_set=dict(
+            rope_parameters=YARN_ROPE
+            | dict(attention_factor=1.3, beta_fast=8.0, beta_slow=0.5)
+        ),
+        older_form=dict(rope_scaling=LLAMA3_ROPE, rope_theta=300.0),
+        biases_wide_heads=dict(attention_bias=True, mlp_bias=True, head_dim=6),
+    ),
+}
+CASES = [(family, name) for family in FAMILIES for name in FAMILIES[family]]
+# The first variant of each family shows the most.
+FIRST = [(family, next(iter(FAMILIES[family]))) for family in FAMILIES]
