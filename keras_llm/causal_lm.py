@@ -9,6 +9,7 @@ from typing import Any, overload
 import numpy as np
 
 from keras_llm.config import DecoderConfig
+from keras_llm.conversation import after, chosen_template, end_ids, required
 from keras_llm.errors import InputError
 from keras_llm.files import holds_only, new_folder, sha256_of
 from keras_llm.generate import TokenGenerator
@@ -17,18 +18,19 @@ from keras_llm.sampling import GenerationSettings
 from keras_llm.score import scorer
 from keras_llm.stopping import StopStream, cut
 from keras_llm.tokenizers import BytePairTokenizer
+from keras_llm.tokenizers.chat import ChatTemplate, Messages
 
 FORMAT_VERSION = 1
-END_OF_TURN = "<|end|>"
 STREAM_TOKENS = 4  # decoded between two looks at the text
-CONFIG, WEIGHTS, GENERATION, MANIFEST = (
+CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT = (
     "decoder.json",
     "model.weights.h5",
     "generation.json",
     "keras_llm.json",
+    "chat.json",
 )
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-_FILES = (CONFIG, WEIGHTS, GENERATION, MANIFEST, *_TOKENIZER)
+_FILES = (CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, *_TOKENIZER)
 
 
 class CausalLM:
@@ -38,13 +40,18 @@ class CausalLM:
         model: A decoder from `build_decoder`.
         tokenizer: The tokenizer it was trained with.
         settings: Defaults of `generate` and `stream`. Default: greedy.
+        chat: How messages become text, or the name of one of
+            `tokenizers.chat.TEMPLATES`. Default: our own for a tokenizer
+            with its special tokens, else none.
 
     Attributes:
         config: The decoder's config.
+        chat_template: The chat template, or None.
         end_ids: Ids that end a text: the tokenizer's eos and end of turn.
 
     Raises:
-        InputError: The tokenizer has ids that the model does not know.
+        InputError: The tokenizer has ids that the model does not know, or
+            lacks special tokens of the chat template.
 
     Example:
 
@@ -62,6 +69,7 @@ class CausalLM:
         model: Decoder,
         tokenizer: Any,
         settings: GenerationSettings | None = None,
+        chat: ChatTemplate | str | None = None,
     ):
         if tokenizer.vocabulary_size > model.config.vocabulary_size:
             raise InputError(
@@ -73,11 +81,8 @@ class CausalLM:
         self.model, self.tokenizer = model, tokenizer
         self.settings = settings or GenerationSettings()
         self.config: DecoderConfig = model.config
-        ends = [
-            tokenizer.eos_id,
-            tokenizer.special_tokens.get(END_OF_TURN),
-        ]
-        self.end_ids = tuple(dict.fromkeys(i for i in ends if i is not None))
+        self.chat_template = chosen_template(tokenizer, chat)
+        self.end_ids = end_ids(tokenizer, self.chat_template)
         self._generator: TokenGenerator | None = None
         self._scorer: Any = None
 
@@ -177,9 +182,35 @@ class CausalLM:
         Raises:
             InputError: As for `generate`.
         """
+        yield from self._stream(self.encode_prompt(prompt), settings)
+
+    def chat(self, messages: Messages, **settings: Any) -> Iterator[str]:
+        """Yields the reply to a conversation piece by piece.
+
+        The reply ends with the model's turn. Append it to the messages as
+        {"role": "assistant", "content": ...} to go on talking.
+
+        Args:
+            messages: Dictionaries with "role" ("system", "user",
+                "assistant") and "content", the last one the user's; or one
+                string, which is a user's message.
+            **settings: As for `generate`.
+
+        Raises:
+            InputError: The model has no chat template, a message is not in
+                its place, or the conversation does not fit the context.
+        """
+        template = required(self.chat_template)
+        ids, _ = template.encode(self.tokenizer, messages, True)
+        pieces = self._stream(ids, settings)
+        yield from after(pieces, template.reply_start)
+
+    def _stream(
+        self, ids: list[int], settings: dict[str, Any]
+    ) -> Iterator[str]:
         chosen = self._with(settings)
         generator = self._compiled()
-        state = generator.start([self.encode_prompt(prompt)], chosen)
+        state = generator.start([ids], chosen)
         decoder = self.tokenizer.incremental_decoder()
         stops, sent = StopStream(chosen.stop), 0
         while True:
@@ -239,15 +270,16 @@ class CausalLM:
         with new_folder(folder, holds_only(_FILES)) as temporary:
             self.config.save(temporary / CONFIG)
             self.settings.save(temporary / GENERATION)
+            names = [CONFIG, WEIGHTS]
+            if self.chat_template is not None:
+                self.chat_template.save(temporary / CHAT)
+                names.append(CHAT)
             self.tokenizer.save(temporary)
             self.model.save_weights(temporary / WEIGHTS)
             manifest = {
                 "format_version": FORMAT_VERSION,
                 "tokenizer": self.tokenizer.fingerprint,
-                "sha256": {
-                    name: sha256_of(temporary / name)
-                    for name in (CONFIG, WEIGHTS)
-                },
+                "sha256": {name: sha256_of(temporary / name) for name in names},
             }
             text = json.dumps(manifest, indent=2) + "\n"
             (temporary / MANIFEST).write_text(text, encoding="utf-8")
@@ -287,7 +319,9 @@ class CausalLM:
         model = build_decoder(DecoderConfig.load(folder / CONFIG), dtype)
         model.load_weights(folder / WEIGHTS)
         settings = GenerationSettings.load(folder / GENERATION)
-        return cls(model, tokenizer, settings)
+        saved = CHAT in manifest["sha256"]
+        chat = ChatTemplate.load(folder / CHAT) if saved else None
+        return cls(model, tokenizer, settings, chat)
 
     def _with(self, changes: dict[str, Any]) -> GenerationSettings:
         return GenerationSettings.from_dict(

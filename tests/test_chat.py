@@ -52,7 +52,7 @@ TALK = [user("Hello there"), assistant("Hi, friend!"), user("And?")]
 
 
 @pytest.mark.parametrize(("name", "key"), CASES)
-def test_the_text_is_the_published_one(name, key):
+def test_the_text_is_the_published_one(name: str, key: str):
     template = TEMPLATES[SAME.get(name, name)]
     for asked, text in enumerate(PUBLISHED["templates"][name]["texts"][key]):
         if text is None or (name, key) in REFUSED:
@@ -76,9 +76,7 @@ def tokenizers(tmp_path_factory):
     texts = ["Hello there, how are you? I am fine. user assistant system\n\n"]
     made = {}
     for name, template in TEMPLATES.items():
-        special = dict.fromkeys(
-            (*template.special, *template.assistant_special)
-        )
+        special = template.special
         tokenizer = HostTokenizer.train(
             texts * 9,
             300 + len(special),

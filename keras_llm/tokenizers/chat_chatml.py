@@ -28,7 +28,6 @@ QWEN3 = dataclasses.replace(
         )
     },
     reasoning_end="</think>",
-    assistant_special=("<think>", "</think>"),
 )
 
 SMOLLM3 = dataclasses.replace(
@@ -67,7 +66,6 @@ SMOLLM3 = dataclasses.replace(
     "necessary steps needed to reach the conclusion.",
     empty_is_none=True,
     order="system_first",
-    assistant_special=("<think>", "</think>"),
 )
 
 _QUICK = SMOLLM3.with_text(

@@ -45,7 +45,6 @@ class ChatTemplate(Record):
             "alternate": then user and assistant in turns.
         reasoning_end: What ends the reasoning inside of a reply. Only the
             last message keeps its reasoning, as the model was trained.
-        assistant_special: Tokens that may stand in an assistant's text.
         reply_start: What stands before the answer proper in what the model
             writes; `CausalLM.chat` shows what comes after it.
 
@@ -75,14 +74,13 @@ class ChatTemplate(Record):
     empty_is_none: bool = False
     order: str = "any"
     reasoning_end: str | None = None
-    assistant_special: tuple[str, ...] = ()
     reply_start: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("turns", "first_turns", "last_turns"):
             turns = {k: _turn(v) for k, v in getattr(self, name).items()}
             self._set(name, turns)
-        for name in ("end", "special", "assistant_special"):
+        for name in ("end", "special"):
             self._set(name, tuple(getattr(self, name)))
         if isinstance(self.fold, dict):
             self._set("fold", Fold.from_dict(self.fold))
@@ -139,16 +137,24 @@ class ChatTemplate(Record):
             InputError: As for `render`, or the tokenizer lacks a special
                 token of the template.
         """
-        missing = [t for t in self.special if t not in tokenizer.special_tokens]
-        if missing:
+        self.check_tokenizer(tokenizer)
+        pieces = self.pieces(messages, add_generation_prompt)
+        return encode_pieces(tokenizer, pieces)
+
+    def missing_from(self, tokenizer: Any) -> list[str]:
+        """Returns the template's special tokens that a tokenizer lacks."""
+        known = tokenizer.special_tokens
+        return [token for token in self.special if token not in known]
+
+    def check_tokenizer(self, tokenizer: Any) -> None:
+        """Raises InputError if a tokenizer lacks a special token."""
+        if missing := self.missing_from(tokenizer):
             raise InputError(
-                f"Expected a tokenizer with the special tokens "
+                "Expected a tokenizer with the special tokens "
                 f"{', '.join(self.special)}, which this chat template needs. "
                 f"Received: one without {', '.join(missing)}. Use the "
                 "template of the tokenizer's own model."
             )
-        pieces = self.pieces(messages, add_generation_prompt)
-        return encode_pieces(tokenizer, pieces)
 
     def pieces(
         self, messages: Messages, add_generation_prompt: bool = False
@@ -249,13 +255,10 @@ class ChatTemplate(Record):
         if index == 0:
             turn = self.first_turns.get(role, turn)
         last = index == len(talk) - 1 and not asked
-        reasons = (
-            role == "assistant"
-            and self.reasoning_end is not None
-            and self.reasoning_end in text
-        )
-        if reasons and not last:
-            text = text.split(self.reasoning_end)[-1].lstrip("\n")
+        mark = self.reasoning_end if role == "assistant" else None
+        reasons = mark is not None and mark in text
+        if mark and reasons and not last:
+            text = text.rpartition(mark)[2].lstrip("\n")
         if last and not reasons:
             turn = self.last_turns.get(role, turn)
         return turn, text
@@ -271,7 +274,7 @@ class ChatTemplate(Record):
         end = self._end_in(turn)
         yield Piece(turn.prefix[:given])
         yield Piece(turn.prefix[given:], learned=True)
-        yield Piece(text, learned=True, spelled=self.assistant_special)
+        yield Piece(text, learned=True, spelled=message.spelled)
         yield Piece(turn.suffix[:end], learned=True)
         yield Piece(turn.suffix[end:])
 
