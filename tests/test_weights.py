@@ -1,6 +1,8 @@
 """Weight files: what does not fit is refused by name, nothing is lost."""
 
+import itertools
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -125,8 +127,7 @@ def test_values_that_are_no_numbers(target, file, value):
     tensor = load_file(file)[UP]
     tensor[3, 4] = value
     rewrite(file, **{UP: tensor})
-    with pytest.raises(InputError, match=f"NaN or infinity in {UP}"):
-        load_safetensors(target, file, LLAMA)
+    refused(target, file, f"NaN or infinity in {UP}", "download it again")
 
 
 @pytest.mark.parametrize("keep", [0, 5, 100, -1])
@@ -181,6 +182,67 @@ def test_a_shard_that_is_gone(target, file):
 def test_a_broken_index(target, file, text):
     shards(file, ["a.safetensors", "b.safetensors"]).write_text(text)
     refused(target, file.parent, INDEX_FILE, "Expected a weight_map")
+
+
+def test_an_index_that_names_another_shard(target, file):
+    index = shards(file, ["a.safetensors", "b.safetensors"])
+    places = json.loads(index.read_text())["weight_map"]
+    places[UP] = {"a": "b", "b": "a"}[places[UP][0]] + ".safetensors"
+    index.write_text(json.dumps({"weight_map": places}))
+    refused(target, file.parent, UP, places[UP], "download the index")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_index_with_a_tensor_more_or_less(target, file, listed):
+    index = shards(file, ["a.safetensors", "b.safetensors"])
+    places = json.loads(index.read_text())["weight_map"]
+    name = "model.extra" if listed else UP
+    places[name] = "a.safetensors"
+    places = {k: v for k, v in places.items() if listed or k != UP}
+    index.write_text(json.dumps({"weight_map": places}))
+    refused(target, file.parent, name, INDEX_FILE)
+
+
+@pytest.mark.parametrize("shard", [0, 1])
+def test_a_truncated_shard(target, file, shard):
+    names = ["a.safetensors", "b.safetensors"]
+    shards(file, names)
+    cut = file.parent / names[shard]
+    cut.write_bytes(cut.read_bytes()[:-1])
+    refused(target, file.parent, str(cut), "whole safetensors file")
+
+
+def test_a_large_model_is_written_in_shards(model, target, tmp_path):
+    whole = sum(w.nbytes for w in model.get_weights())
+    largest = max(w.nbytes for w in model.get_weights())
+    weights.write_shards(model, tmp_path, LLAMA, shard_bytes=2 * largest)
+    files = sorted(tmp_path.glob("model-*"))
+    index = json.loads((tmp_path / INDEX_FILE).read_text())
+    assert len(files) > 2
+    assert files[-1].name.endswith(f"{len(files):05d}.safetensors")
+    assert index["metadata"]["total_size"] == whole
+    held = {name: file.name for file in files for name in load_file(file)}
+    assert index["weight_map"] == held
+    for file in files:
+        assert sum(t.nbytes for t in load_file(file).values()) <= 2 * largest
+    assert all(map(weights.is_weight_file, os.listdir(tmp_path)))
+    load_safetensors(target, tmp_path, LLAMA)
+    equal(model, target)
+
+
+def test_one_file_up_to_the_limit(model, tmp_path):
+    weights.write_shards(model, tmp_path, LLAMA)
+    assert os.listdir(tmp_path) == [SINGLE_FILE]
+    with pytest.raises(InputError, match="at least 1. Received: 0"):
+        weights.write_shards(model, tmp_path, LLAMA, shard_bytes=0)
+
+
+def test_each_tensor_may_have_a_shard_of_its_own(model, target, tmp_path):
+    weights.write_shards(model, tmp_path, LLAMA, shard_bytes=1)
+    count = len(json.loads((tmp_path / INDEX_FILE).read_text())["weight_map"])
+    assert len(list(tmp_path.glob("model-*"))) == count
+    load_safetensors(target, tmp_path, LLAMA)
+    equal(model, target)
 
 
 def test_an_index_that_points_outside(target, file):
@@ -240,6 +302,54 @@ def test_each_dtype_travels_exactly(tmp_path, dtype):
     target = build_decoder(CONFIGS["gpt2"], dtype)
     load_safetensors(target, tmp_path, GPT2)
     equal(model, target)
+
+
+DTYPES = ("float64", "float32", "float16", "bfloat16")
+
+
+@pytest.mark.parametrize("target_dtype", DTYPES[1:])
+@pytest.mark.parametrize("file_dtype", DTYPES)
+def test_each_dtype_is_read_at_each(model, file, file_dtype, target_dtype):
+    """Rounded once, from what is in the file, as NumPy does."""
+    stored = {k: v.astype(file_dtype) for k, v in load_file(file).items()}
+    save_file(stored, file)
+    target = build_decoder(CONFIGS["llama"], target_dtype)
+    load_safetensors(target, file, LLAMA)
+    up = target.get_layer("block_1").mlp.up.kernel
+    np.testing.assert_array_equal(
+        np.asarray(up.numpy()), stored[UP].T.astype(target_dtype)
+    )
+
+
+def test_a_file_of_mixed_dtypes(model, target, file):
+    tensors = load_file(file)
+    for name, dtype in zip(tensors, itertools.cycle(DTYPES), strict=False):
+        tensors[name] = tensors[name].astype("bfloat16").astype(dtype)
+    save_file(tensors, file)
+    load_safetensors(target, file, LLAMA)
+    for ours, theirs in zip(
+        target.get_weights(), model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(
+            ours, theirs.astype("bfloat16").astype("float32")
+        )
+
+
+@pytest.mark.parametrize(
+    ("stored", "value", "dtype"),
+    [
+        ("float32", 70000.0, "float16"),
+        ("bfloat16", 1e30, "float16"),
+        ("float64", 1e300, "float32"),
+        ("float64", -1e300, "bfloat16"),
+    ],
+)
+def test_a_value_that_our_dtype_cannot_hold(file, stored, value, dtype):
+    tensor = load_file(file)[UP].astype(stored)
+    tensor[3, 4] = value
+    rewrite(file, **{UP: tensor})
+    target = build_decoder(CONFIGS["llama"], dtype)
+    refused(target, file, UP, dtype, 'dtype="float32"')
 
 
 def test_memory_is_the_model_and_a_few_tensors(tmp_path):

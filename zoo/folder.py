@@ -2,14 +2,19 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
-from keras_llm.files import holds_only, new_folder, write_text
-from keras_llm.weights import SINGLE_FILE, load_safetensors, save_safetensors
+from keras_llm.files import new_folder, write_text
+from keras_llm.weights import (
+    SHARD_BYTES,
+    is_weight_file,
+    load_safetensors,
+    write_shards,
+)
 from keras_llm.zoo.family import Family
 from keras_llm.zoo.registry import find_family
 
@@ -17,7 +22,6 @@ if TYPE_CHECKING:
     from keras_llm.model import Decoder
 
 CONFIG_FILE = "config.json"
-_WRITTEN = {CONFIG_FILE, SINGLE_FILE}
 
 
 def load_hugging_face(
@@ -80,15 +84,22 @@ def read_config(folder: str | os.PathLike) -> tuple[Family, DecoderConfig]:
 
 
 def save_hugging_face(
-    model: "Decoder", folder: str | os.PathLike, family: Family | str
+    model: "Decoder",
+    folder: str | os.PathLike,
+    family: Family | str,
+    shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Writes config.json and model.safetensors, which `transformers` loads.
+    """Writes config.json and safetensors, which `transformers` loads.
+
+    `keras_llm.export.hugging_face` also writes the tokenizer and the rest.
 
     Args:
         model: A decoder whose config this family can express.
         folder: A new or empty folder, or one that this function wrote; it
             is replaced as a whole or not at all.
         family: A family or its name, for example "llama".
+        shard_bytes: Weights larger than this are written in several files.
+            Default: 5 GB.
 
     Raises:
         InputError: The family cannot express the model, or the folder holds
@@ -107,11 +118,29 @@ def save_hugging_face(
     """
     named = find_family(family) if isinstance(family, str) else family
     values = named.to_hugging_face(model.config)
-    values["dtype"] = _dtype_of(model)
-    with new_folder(folder, holds_only(_WRITTEN)) as temporary:
-        save_safetensors(model, temporary / SINGLE_FILE, named.weights)
-        text = json.dumps(values, indent=2) + "\n"
-        write_text(temporary / CONFIG_FILE, text)
+    with new_folder(folder, _is_ours) as temporary:
+        write_model(model, values, temporary, named, shard_bytes)
+
+
+def write_model(
+    model: "Decoder",
+    values: Mapping[str, Any],
+    folder: Path,
+    family: Family,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes config.json and safetensors into a new folder.
+
+    Args:
+        model: The decoder.
+        values: What config.json says, from `Family.to_hugging_face`.
+        folder: A folder of `keras_llm.files.new_folder`.
+        family: Names the tensors.
+        shard_bytes: As in `save_hugging_face`.
+    """
+    write_shards(model, folder, family.weights, shard_bytes)
+    text = json.dumps({**values, "dtype": _dtype_of(model)}, indent=2)
+    write_text(folder / CONFIG_FILE, text + "\n")
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -140,6 +169,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"Expected an object in {path}. Received: {type(values).__name__}."
         )
     return values
+
+
+def _is_ours(folder: Path) -> bool:
+    names = {file.name for file in folder.iterdir()}
+    return all(n == CONFIG_FILE or is_weight_file(n) for n in names)
 
 
 def _names(paths: Iterable[Path]) -> str:
