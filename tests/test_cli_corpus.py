@@ -26,8 +26,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*words: str):
-    return CliRunner().invoke(app, [str(word) for word in words])
+def run(*words: str, typed: str | None = None):
+    return CliRunner().invoke(app, [str(word) for word in words], typed)
 
 
 def done(*words: str) -> str:

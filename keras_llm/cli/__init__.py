@@ -3,6 +3,7 @@
 # Each module registers its verbs on the app when it is imported.
 from keras_llm.cli import (  # noqa: F401
     artifact,
+    chat,
     corpus,
     info,
     model,
