@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(*words: str, typed: str | None = None):
+def run(*words: object, typed: str | None = None):
     return CliRunner().invoke(app, [str(word) for word in words], typed)
 
 
