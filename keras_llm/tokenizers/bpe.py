@@ -6,14 +6,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_llm.errors import InputError
 from keras_llm.tokenizers.graph import GraphEngine
 from keras_llm.tokenizers.host import HostTokenizer
+from keras_llm.tokenizers.layer import TokenizerLayer
 from keras_llm.tokenizers.vocabulary import Vocabulary
 
 
 @keras.saving.register_keras_serializable("keras_llm")
-class BytePairTokenizer(HostTokenizer, keras.layers.Layer):
+class BytePairTokenizer(HostTokenizer, TokenizerLayer):
     """Byte-level BPE: text to ids and back, on the host and in the graph.
 
     Get one from `BytePairTokenizer.train(texts, vocabulary_size)` or
@@ -68,99 +68,24 @@ class BytePairTokenizer(HostTokenizer, keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         """Keeps the vocabulary; both engines are built when first used."""
-        keras.layers.Layer.__init__(self, **{**kwargs, "dtype": "int32"})
         if not isinstance(vocabulary, Vocabulary):
             vocabulary = Vocabulary.from_config(vocabulary)
         HostTokenizer.__init__(self, vocabulary)
-        if sequence_length is not None and sequence_length < 0:
-            raise InputError(
-                "Expected sequence_length to be None or a number of ids. "
-                f"Received: {sequence_length}."
-            )
-        self.sequence_length = sequence_length
-        self.pad_id = (self.eos_id or 0) if pad_id is None else pad_id
+        TokenizerLayer.__init__(self, sequence_length, pad_id, **kwargs)
         self._graph = GraphEngine(vocabulary)
-        self.built = True
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        """Encodes at once; only symbolic inputs go through Keras.
-
-        So that strings work whichever backend Keras runs on.
-        """
-        if isinstance(inputs, keras.KerasTensor):
-            return super().__call__(inputs, **kwargs)
-        return self.call(inputs)
-
-    def call(self, inputs: Any) -> tf.RaggedTensor | tf.Tensor:
-        """Encodes strings with the graph engine; see the class."""
-        strings = tf.convert_to_tensor(inputs, tf.string)
-        if strings.shape.rank == 0:
-            return self.call(strings[None])[0]
-        ids = self.graph_encode(strings)
-        if self.sequence_length is None:
-            return ids
-        shape = [None, self.sequence_length]
-        return ids.to_tensor(default_value=self.pad_id, shape=shape)
-
-    def detokenize(
-        self, ids: Any, skip_special_tokens: bool = False
-    ) -> tf.Tensor:
-        """Returns the texts of `ids` with the graph engine.
-
-        Args:
-            ids: Integers of shape `(batch, time)` or `(time,)`: ragged, dense
-                (-1 is padding and left out), or nested lists.
-            skip_special_tokens: Leave special tokens out.
-
-        Returns:
-            string tensor of shape `(batch,)` or `()`, valid UTF-8; broken
-            bytes become U+FFFD, exactly as `decode` does it.
-
-        Raises:
-            tf.errors.InvalidArgumentError: No token has one of the ids.
-        """
-        if not tf.is_tensor(ids):
-            ids = tf.ragged.constant(ids, dtype=tf.int32)
-        return self.graph_decode(ids, skip_special_tokens)
-
-    def graph_encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
-        """Encodes `(batch,)` strings to ragged int32 ids `(batch, None)`.
-
-        For exporters: call it inside of any `tf.function`. It needs no
-        tracked resource; its constants are shared by all functions.
-        """
-        if strings.shape.rank not in (1, None):
-            raise InputError(
-                "Expected strings of shape (batch,). Received: shape "
-                f"{tuple(strings.shape)}."
-            )
+    def _graph_encode(
+        self, strings: tf.Tensor, first: tf.Tensor | None
+    ) -> tf.RaggedTensor:
+        del first  # a word does not know what stands before it
         return self._graph.encode(strings)
 
-    def graph_decode(
-        self,
-        ids: tf.Tensor | tf.RaggedTensor,
-        skip_special_tokens: bool = False,
-    ) -> tf.Tensor:
-        """Decodes ids like `detokenize`; for use inside of a `tf.function`."""
-        return self._graph.decode(ids, skip_special_tokens)
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Adds the axis of ids to the shape of the strings."""
-        return (*input_shape, self.sequence_length)
-
-    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
-        """Returns shape and dtype for a functional model."""
-        return keras.KerasTensor(
-            self.compute_output_shape(inputs.shape),
-            dtype="int32",
-            ragged=self.sequence_length is None,
-        )
+    def _graph_normalize(self, strings: tf.Tensor) -> tf.Tensor:
+        return self._graph.normalize(strings)
 
     def get_config(self) -> dict[str, Any]:
         """Returns everything needed to build the same tokenizer again."""
         return {
-            "name": self.name,
             "vocabulary": self.vocabulary.to_config(),
-            "sequence_length": self.sequence_length,
-            "pad_id": self.pad_id,
+            **super().get_config(),
         }

@@ -2,6 +2,7 @@
 
 import codecs
 import functools
+from collections.abc import Callable
 
 from keras_llm.errors import InputError
 
@@ -82,6 +83,20 @@ def bytes_of(spelling: str) -> bytes:
         ) from error
 
 
+EACH_BYTE = "keras_llm.each_byte"
+"""Name of an error handler: one U+FFFD for each broken byte, not for each
+broken piece of bytes. It is how SentencePiece shows broken UTF-8."""
+
+
+def _each_byte(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+codecs.register_error(EACH_BYTE, _each_byte)
+
+
 class IncrementalDecoder:
     r"""Turns ids into text piece by piece, never showing half a character.
 
@@ -94,23 +109,41 @@ class IncrementalDecoder:
     Args:
         token_bytes: Function from an id to its bytes, usually
             `tokenizer.token_bytes`.
+        first_bytes: The same for an id with no text before it. Default:
+            `token_bytes`.
+        errors: How broken bytes are shown, "replace" or `EACH_BYTE`.
+        waits: Whether a token without bytes leaves its successor the first.
     """
 
-    def __init__(self, token_bytes) -> None:
+    def __init__(
+        self,
+        token_bytes: Callable[[int], bytes],
+        first_bytes: Callable[[int], bytes] | None = None,
+        errors: str = "replace",
+        waits: bool = False,
+    ) -> None:
         """Starts with no text."""
         self._token_bytes = token_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._first_bytes = first_bytes or token_bytes
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors)
+        self._started, self._waits = False, waits
 
     def push(self, *ids: int) -> str:
         """Adds ids and returns the text that is complete now.
 
         Bytes that can never become a character show as U+FFFD at once.
         """
-        data = b"".join(self._token_bytes(int(i)) for i in ids)
-        return self._decoder.decode(data)
+        return self._decoder.decode(b"".join(self._bytes(int(i)) for i in ids))
 
     def flush(self) -> str:
         """Returns what is left (U+FFFD for half a character); starts anew."""
         text = self._decoder.decode(b"", final=True)
         self._decoder.reset()
+        self._started = False
         return text
+
+    def _bytes(self, token_id: int) -> bytes:
+        find = self._token_bytes if self._started else self._first_bytes
+        data = find(token_id)
+        self._started |= bool(data) or not self._waits
+        return data

@@ -37,18 +37,6 @@ class GraphEngine:
         with tf.init_scope(), tf.device("CPU"):
             return class_constants() | merge_constants(self.vocabulary)
 
-    @functools.cached_property
-    def _tokens(self) -> tf.Tensor:
-        with tf.init_scope(), tf.device("CPU"):
-            return tf.constant([t or b"" for t in self.vocabulary.table])
-
-    @functools.cached_property
-    def _is_special(self) -> tf.Tensor:
-        special = np.zeros(self.vocabulary.size, bool)
-        special[[*self.vocabulary.special_tokens.values()]] = True
-        with tf.init_scope(), tf.device("CPU"):
-            return tf.constant(special)
-
     def encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Returns int32 ids `(batch, None)` of strings `(batch,)`."""
         # Most of these operations are slow or missing on an accelerator.
@@ -88,26 +76,9 @@ class GraphEngine:
         counts = tf.gather(before, stops) - offsets
         return tf.gather_nd(ids, tf.where(kept)), offsets, counts
 
-    def decode(self, ids: Any, skip_special_tokens: bool = False) -> tf.Tensor:
-        """Returns strings `(batch,)` of ids `(batch, time)`, -1 skipped."""
-        with tf.device("CPU"):
-            return self._decode(ids, skip_special_tokens)
-
-    def _decode(self, ids: Any, skip_special_tokens: bool) -> tf.Tensor:
-        if isinstance(ids, tf.RaggedTensor):
-            values = self._pieces(ids.values, skip_special_tokens)
-            joined = tf.strings.reduce_join(ids.with_values(values), axis=-1)
-        else:
-            pieces = self._pieces(ids, skip_special_tokens)
-            joined = tf.strings.reduce_join(pieces, axis=-1)
-        return tf.strings.unicode_transcode(joined, "UTF-8", "UTF-8")
-
-    def _pieces(self, ids: tf.Tensor, skip_special_tokens: bool) -> tf.Tensor:
-        shown = ids != -1
-        ids = tf.where(shown, ids, 0)
-        if skip_special_tokens:
-            shown &= ~tf.gather(self._is_special, ids)
-        return tf.where(shown, tf.gather(self._tokens, ids), "")
+    def normalize(self, strings: tf.Tensor) -> tf.Tensor:
+        """Returns the texts as they are split, `(batch,)`."""
+        return strings
 
 
 def _different(joined, data, starts, lengths) -> tuple[tf.Tensor, tf.Tensor]:

@@ -78,6 +78,7 @@ def _kinds(
     """Returns the class at each byte, and whether all texts are UTF-8."""
     first = tf.where(data >= 0xC0)[:, 0]
     points, lengths, valid = _decode(data, first)
+    valid = tf.reduce_all(valid | (lengths == 0))
     row = tf.gather(constants["blocks"], points // 256)
     classes = tf.gather(
         constants["classes"], tf.cast(row, tf.int32) * 256 + points % 256
@@ -93,6 +94,19 @@ def _kinds(
     return tf.cond(
         expected > 0, lambda: spread(kinds, later), lambda: kinds
     ), valid
+
+
+def valid_bytes(data: tf.Tensor) -> tf.Tensor:
+    """True for the bytes of whole UTF-8 characters; False for broken ones."""
+    first = tf.where(data >= 0xC0)[:, 0]
+    _, lengths, valid = _decode(data, first)
+    found = tf.zeros_like(data, tf.int32)
+    sizes = tf.where(valid, lengths, 0)
+    found = tf.tensor_scatter_nd_update(found, first[:, None], sizes)
+    whole = (data < 0x80) | (found > 0)
+    for step in range(1, 4):
+        whole |= shift(found, step) > step
+    return whole
 
 
 def spread(values: tf.Tensor, later: tf.Tensor) -> tf.Tensor:
@@ -124,7 +138,7 @@ def _decode(
 
     Returns:
         Code points (valid or not, within range), lengths in bytes (0 for the
-        end of a text), and whether all are valid.
+        end of a text), and which are valid.
     """
     padded = tf.pad(data, [[0, 3]])
     a, b, c, d = (
@@ -143,4 +157,4 @@ def _decode(
     points = tf.where(two, a % 32 * 64 + b, (a % 16 * 64 + b) * 64 + c)
     points = tf.where(four, ((a % 8 * 64 + b) * 64 + c) * 64 + d, points)
     points = tf.where(points < 0x110000, points, 0)
-    return points, lengths, tf.reduce_all(valid | (a == END))
+    return points, lengths, valid & (a != END)

@@ -1,24 +1,19 @@
 """The host engine: encoding and decoding with tiktoken, without TensorFlow."""
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
-from typing import Any, Self, overload
+from typing import Self
 
-from keras_llm.errors import InputError
 from keras_llm.tokenizers import formats
-from keras_llm.tokenizers.byte_text import IncrementalDecoder, clean
-from keras_llm.tokenizers.host_engine import (
-    HostEngine,
-    Special,
-    special_names,
-)
+from keras_llm.tokenizers.added import AddedToken
+from keras_llm.tokenizers.base import Pieces, Tokenizer
+from keras_llm.tokenizers.host_engine import HostEngine
 from keras_llm.tokenizers.training import SPECIAL_TOKENS, train_vocabulary
 from keras_llm.tokenizers.vocabulary import Vocabulary
 
-Text = str | bytes
 
-
-class HostTokenizer:
+class HostTokenizer(Tokenizer):
     """Byte-level BPE on the host; a fast tokenizer that needs no TensorFlow.
 
     It reads, writes and encodes like `BytePairTokenizer`, which adds the
@@ -121,15 +116,15 @@ class HostTokenizer:
         """The tokens and the split rule."""
         return self._host.vocabulary
 
-    @property
-    def vocabulary_size(self) -> int:
-        """One more than the highest id."""
-        return self.vocabulary.size
+    @functools.cached_property
+    def pieces(self) -> Pieces:
+        """What the ids spell."""
+        return Pieces(self.vocabulary.table, self.vocabulary.table)
 
     @property
-    def special_tokens(self) -> dict[str, int]:
-        """The id of each special token."""
-        return dict(self.vocabulary.special_tokens)
+    def added_tokens(self) -> tuple[AddedToken, ...]:
+        """The tokens that are found before anything else."""
+        return self.vocabulary.added_tokens
 
     @property
     def bos_id(self) -> int | None:
@@ -146,103 +141,31 @@ class HostTokenizer:
         """SHA-256 of the content: equal if and only if all ids are equal."""
         return self.vocabulary.fingerprint
 
-    @overload
-    def encode(
-        self,
-        text: Text,
-        allowed_special: Special = (),
-        disallowed_special: Special = "all",
-    ) -> list[int]: ...
-
-    @overload
-    def encode(
-        self,
-        text: Sequence[Text],
-        allowed_special: Special = (),
-        disallowed_special: Special = "all",
-    ) -> list[list[int]]: ...
-
-    def encode(
-        self,
-        text: Any,
-        allowed_special: Special = (),
-        disallowed_special: Special = "all",
-    ) -> Any:
-        r"""Returns the ids of a text, or a list of them for a list of texts.
-
-        Broken UTF-8 becomes U+FFFD first, exactly as in the graph engine.
+    def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
+        """Returns a tokenizer with more tokens, which get the next ids.
 
         Args:
-            text: str, bytes (UTF-8), or a list of them.
-            allowed_special: Special tokens that become their id where the
-                text spells them; "all" for all of them.
-            disallowed_special: Special tokens that are refused in the text.
-                Default: all that are not allowed. Pass () to encode them
-                like any other text.
+            tokens: The new tokens' texts.
+            special: Whether they mark something, so that no text becomes
+                them unless allowed. False: ordinary text, found wherever it
+                stands.
 
         Raises:
-            InputError: A refused special token stands in the text.
+            InputError: A token is empty, given twice or known already.
 
         Example:
 
-        >>> tokenizer = HostTokenizer.train(["some text"], 261)
-        >>> tokenizer.encode(b"hi\xff")
-        [104, 105, 239, 191, 189]
-        >>> tokenizer.encode("<|end|>", allowed_special={"<|end|>"})
-        [260]
+        >>> tokenizer = HostTokenizer.train(["a rose"], 261)
+        >>> tokenizer.with_tokens(["<|think|>"]).special_tokens["<|think|>"]
+        261
         """
-        allowed = special_names(allowed_special, self.special_tokens)
-        refused = special_names(disallowed_special, self.special_tokens)
-        refused = refused - allowed
-        if isinstance(text, str | bytes):
-            return self._host.encode([clean(text)], allowed, refused)[0]
-        return self._host.encode([clean(t) for t in text], allowed, refused)
+        return type(self)(self.vocabulary.with_tokens(tokens, special))
 
-    def decode(
-        self, ids: Iterable[int], skip_special_tokens: bool = False
-    ) -> str:
-        """Returns the text of `ids`; broken UTF-8 becomes U+FFFD.
+    def _encode_texts(self, texts: list[str], first: bool) -> list[list[int]]:
+        return self._host.encode(texts)
 
-        Args:
-            ids: Token ids.
-            skip_special_tokens: Leave special tokens out.
-
-        Raises:
-            InputError: No token has one of the ids.
-        """
-        data = self.decode_bytes(ids, skip_special_tokens)
-        return data.decode("utf-8", errors="replace")
-
-    def decode_bytes(
-        self, ids: Iterable[int], skip_special_tokens: bool = False
-    ) -> bytes:
-        """Returns the bytes of `ids`, which may end in half a character.
-
-        Raises:
-            InputError: No token has one of the ids.
-        """
-        skipped = self._host.special_ids if skip_special_tokens else ()
-        return b"".join(self.token_bytes(i) for i in ids if i not in skipped)
-
-    def token_bytes(self, token_id: int) -> bytes:
-        """Returns the bytes of one token (UTF-8 text of a special token).
-
-        Raises:
-            InputError: No token has this id.
-        """
-        table = self.vocabulary.table
-        token = table[token_id] if 0 <= token_id < len(table) else None
-        if token is None:
-            raise InputError(
-                f"Expected ids of tokens, from 0 to {len(table) - 1}. "
-                f"Received: {token_id}. Were these ids made with another "
-                "tokenizer?"
-            )
-        return token
-
-    def incremental_decoder(self) -> IncrementalDecoder:
-        """Returns a decoder that takes ids one by one, for streaming."""
-        return IncrementalDecoder(self.token_bytes)
+    def _normalize(self, text: str) -> str:
+        return self.vocabulary.normalize(text)
 
     def _special_id(self, token: str | None) -> int | None:
-        return None if token is None else self.special_tokens[token]
+        return None if token is None else self._special[token]

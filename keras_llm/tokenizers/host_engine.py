@@ -3,13 +3,11 @@
 import functools
 import os
 import re
-from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from keras_llm.errors import InputError
 from keras_llm.tokenizers.vocabulary import Vocabulary
 
-Special = Literal["all"] | Collection[str]
 _LONGEST_SPACE = 400_000
 
 
@@ -21,11 +19,6 @@ class HostEngine:
         self.vocabulary = vocabulary
 
     @functools.cached_property
-    def special_ids(self) -> frozenset[int]:
-        """The ids of all special tokens."""
-        return frozenset(self.vocabulary.special_tokens.values())
-
-    @functools.cached_property
     def engine(self) -> Any:
         """The `tiktoken.Encoding`."""
         import tiktoken
@@ -34,22 +27,15 @@ class HostEngine:
             self.vocabulary.fingerprint,
             pat_str=self.vocabulary.rule.regex,
             mergeable_ranks=dict(self.vocabulary.ranks),
-            special_tokens=dict(self.vocabulary.special_tokens),
+            special_tokens={},
         )
 
-    def encode(
-        self, texts: list[str], allowed: frozenset[str], refused: frozenset[str]
-    ) -> list[list[int]]:
+    def encode(self, texts: list[str]) -> list[list[int]]:
         """Returns the ids of valid texts; several texts go in threads."""
         for text in texts:
-            _refuse(text, refused)
-        if allowed:
-            encode = functools.partial(
-                self.engine.encode,
-                allowed_special=allowed,
-                disallowed_special=(),
-            )
-            return [encode(text) for text in texts]
+            _refuse(text)
+        if self.vocabulary.prefix_space:
+            texts = [_with_space(text) for text in texts]
         if len(texts) == 1:
             return [self.engine.encode_ordinary(texts[0])]
         return self.engine.encode_ordinary_batch(
@@ -57,40 +43,16 @@ class HostEngine:
         )
 
 
-def special_names(special: Special, known: Mapping[str, int]) -> frozenset[str]:
-    """Returns the special tokens that an argument of `encode` names.
+def _with_space(text: str) -> str:
+    return text if not text or text.startswith(" ") else f" {text}"
 
-    Raises:
-        InputError: One of them does not exist.
+
+def _refuse(text: str) -> None:
+    """Raises if `text` would crash tiktoken.
+
+    Its expression engine keeps one state per white-space character and
+    panics at a fixed number of them.
     """
-    if special == "all":
-        return frozenset(known)
-    names = frozenset(special)
-    if isinstance(special, str) or not names <= known.keys():
-        raise InputError(
-            f'Expected "all" or special tokens out of {list(known)}. '
-            f"Received: {special!r}."
-        )
-    return names
-
-
-@functools.lru_cache
-def _finder(tokens: frozenset[str]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, sorted(tokens))))
-
-
-def _refuse(text: str, special: frozenset[str]) -> None:
-    """Raises if `text` spells a refused token or would crash tiktoken."""
-    found = _finder(special).search(text) if special else None
-    if found:
-        raise InputError(
-            f"Expected text without special tokens. Received: {found[0]!r} at "
-            f"character {found.start()}. Pass allowed_special="
-            f"{{{found[0]!r}}} to encode it as its id, or "
-            "disallowed_special=() to encode it like any other text."
-        )
-    # tiktoken's expression engine keeps one state per white-space character
-    # and panics at a fixed number of them.
     if len(text) > _LONGEST_SPACE and re.search(
         rf"\s{{{_LONGEST_SPACE}}}", text
     ):

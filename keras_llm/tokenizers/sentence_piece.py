@@ -1,0 +1,129 @@
+"""SentencePiece as a Keras layer: `sentencepiece` and tensorflow-text."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import keras
+import tensorflow as tf
+
+from keras_llm.tokenizers.extra import extra
+from keras_llm.tokenizers.layer import TokenizerLayer
+from keras_llm.tokenizers.piece_host import PieceHost
+from keras_llm.tokenizers.piece_model import SPACE, PieceModel
+
+
+@keras.saving.register_keras_serializable("keras_llm")
+class SentencePieceTokenizer(PieceHost, TokenizerLayer):
+    """SentencePiece (BPE or unigram): the vocabularies of Llama 2 and Gemma.
+
+    Get one from `SentencePieceTokenizer.load(path)` or
+    `keras_llm.tokenizers.load(path)`. It needs the extra `text`. Two engines
+    give identical ids:
+
+    - the host: `encode`, with the package `sentencepiece`;
+    - the graph: calling the layer, with operations of tensorflow-text. Stock
+      TensorFlow Serving has them; in Python, `import tensorflow_text` before
+      a SavedModel with them is loaded. Decoding needs core operations only.
+
+    In the graph a text is always just text: where it spells a special token,
+    it becomes the ordinary tokens of that spelling and never the special id.
+
+    Args:
+        model: The pieces; a `PieceModel` or its config.
+        sequence_length: None gives a `RaggedTensor`. A number cuts or pads
+            every text to that many ids.
+        pad_id: The id to pad with. Default: `eos_id`, or 0 if there is none.
+        **kwargs: `name`, as for any Keras layer.
+
+    Call arguments:
+        inputs: string tensor of shape `(batch,)` or `()`; UTF-8. Broken bytes
+            become U+FFFD, as on the host.
+
+    Returns:
+        int32 ids: ragged `(batch, None)`, or dense `(batch, sequence_length)`
+        where that is given. Without the batch axis for one string.
+
+    Raises:
+        InputError: The strings have more than one axis, `sequence_length` is
+            negative, or the extra `text` is not installed.
+
+    Source: Kudo and Richardson, 2018, https://arxiv.org/abs/1808.06226.
+    """
+
+    def __init__(
+        self,
+        model: PieceModel | Mapping[str, Any],
+        sequence_length: int | None = None,
+        pad_id: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keeps the model; both engines are built when first used."""
+        if not isinstance(model, PieceModel):
+            model = PieceModel.from_config(model)
+        PieceHost.__init__(self, model)
+        TokenizerLayer.__init__(self, sequence_length, pad_id, **kwargs)
+
+    @property
+    def trackables(self) -> Mapping[str, Any]:
+        """The engine of tensorflow-text, which a SavedModel has to keep."""
+        return {"sentencepiece": self._engine}
+
+    @functools.cached_property
+    def _engine(self) -> Any:
+        text = extra("tensorflow_text", "SentencePiece in a graph")
+        with tf.init_scope(), tf.device("CPU"):
+            return text.SentencepieceTokenizer(self.piece_model.proto)
+
+    def _graph_encode(
+        self, strings: tf.Tensor, first: tf.Tensor | None
+    ) -> tf.RaggedTensor:
+        strings = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8")
+        if self.piece_model.prefix != "model":
+            strings = self._prefixed(strings, first)
+        return self._engine.tokenize(strings)
+
+    def _prefixed(
+        self, strings: tf.Tensor, first: tf.Tensor | None
+    ) -> tf.Tensor:
+        spaced = tf.strings.substr(strings, 0, 1) == " "
+        wide = len(SPACE.encode())
+        spaced |= tf.strings.substr(strings, 0, wide) == SPACE
+        bare = ~spaced & (strings != "")
+        if first is not None and self.piece_model.prefix == "first":
+            bare &= first
+        return tf.where(bare, tf.strings.join([" ", strings]), strings)
+
+    def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
+        """Returns a tokenizer with more tokens, which get the next ids.
+
+        Args:
+            tokens: The new tokens' texts.
+            special: Whether they mark something, so that no text becomes
+                them unless allowed. False: ordinary text, found wherever it
+                stands.
+
+        Raises:
+            InputError: A token is empty, given twice or known already.
+        """
+        model = self.piece_model.with_tokens(tokens, special)
+        return type(self)(model, self.sequence_length)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """Reads a SentencePiece `.model`, or a `tokenizer.json` of its kind.
+
+        Args:
+            path: The folder, or the file.
+
+        Raises:
+            FileNotFoundError: Nothing known is there.
+            InputError: The file asks for something this tokenizer does not
+                do, or the extra `text` is not installed.
+        """
+        return cls(cls.read(path))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns everything needed to build the same tokenizer again."""
+        return {"model": self.piece_model.to_config(), **super().get_config()}
