@@ -8,6 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from keras_llm.card import CARD, write_card
 from keras_llm.config import DecoderConfig
 from keras_llm.conversation import after, chosen_template, end_ids, required
 from keras_llm.errors import InputError
@@ -30,7 +31,7 @@ CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT = (
     "chat.json",
 )
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-_FILES = (CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, *_TOKENIZER)
+_FILES = (CARD, CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, *_TOKENIZER)
 
 
 class CausalLM:
@@ -275,6 +276,8 @@ class CausalLM:
                 self.chat_template.save(temporary / CHAT)
                 names.append(CHAT)
             self.tokenizer.save(temporary)
+            known = {"tokenizer": self.tokenizer.fingerprint}
+            write_card(temporary, self.config, folder, **known)
             self.model.save_weights(temporary / WEIGHTS)
             manifest = {
                 "format_version": FORMAT_VERSION,

@@ -217,6 +217,7 @@ def pretrain(
     import keras
 
     from keras_llm import BytePairTokenizer, CausalLM, float32_copy, zoo
+    from keras_llm.card import write_card
     from keras_llm.data import open_rows
     from keras_llm.model import build_decoder
     from keras_llm.train import TrainConfig, choose_precision, fit
@@ -245,6 +246,7 @@ def pretrain(
     )
     lm = CausalLM(float32_copy(model), encoder)
     lm.save(output / LM)
+    write_card(output / LM, config, rows=rows, tokenizer=encoder.fingerprint)
     return trained, lm
 
 
