@@ -1,0 +1,244 @@
+# %% [markdown]
+# # Add a family of models in one file
+#
+# Somebody publishes a decoder with names and habits of its own: here "Lark",
+# which does not exist. Teaching it to the library takes no new layer and no
+# new loader, only data: its config keys, its weight names, its tokenizer, its
+# chat format, its sizes. The reference to all of it is `docs/add_a_family.md`.
+
+# %%
+import json
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+import keras_llm as kl
+from keras_llm.weights import TRANSPOSED, Row, WeightTable
+from keras_llm.zoo import common
+
+TINY = bool(os.environ.get("KERAS_LLM_TINY"))
+LAYERS, WIDTH = (2, 32) if TINY else (4, 128)
+HEADS, KV_HEADS, INNER, VOCABULARY = 4, 2, 3 * WIDTH, 300
+work = Path(tempfile.mkdtemp(prefix="keras-llm-family-"))
+
+# %% [markdown]
+# ## What was published
+# A folder with `config.json` and `model.safetensors`. Queries, keys and values
+# are one tensor, gate and up of the MLP another, and there are norms on the
+# heads of queries and keys.
+
+# %%
+published = {
+    "model_type": "lark",
+    "architectures": ["LarkForCausalLM"],
+    "vocab_size": VOCABULARY,
+    "max_position_embeddings": 64,
+    "num_hidden_layers": LAYERS,
+    "hidden_size": WIDTH,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": KV_HEADS,
+    "intermediate_size": INNER,
+    "hidden_act": "silu",
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 1000.0,
+    "song": "high",
+}
+head_dim = WIDTH // HEADS
+shapes = {
+    "lark.words.weight": (VOCABULARY, WIDTH),
+    "lark.norm.weight": (WIDTH,),
+}
+for i in range(LAYERS):
+    at = f"lark.layers.{i}"
+    shapes |= {
+        f"{at}.norm_1.weight": (WIDTH,),
+        f"{at}.qkv.weight": ((HEADS + 2 * KV_HEADS) * head_dim, WIDTH),
+        f"{at}.norm_q.weight": (head_dim,),
+        f"{at}.norm_k.weight": (head_dim,),
+        f"{at}.out.weight": (WIDTH, WIDTH),
+        f"{at}.norm_2.weight": (WIDTH,),
+        f"{at}.gate_up.weight": (2 * INNER, WIDTH),
+        f"{at}.down.weight": (WIDTH, INNER),
+    }
+random = np.random.default_rng(0)
+tensors = {
+    name: random.normal(1.0 if "norm" in name else 0.0, 0.2, shape).astype("f4")
+    for name, shape in shapes.items()
+}
+(work / "lark").mkdir()
+(work / "lark" / "config.json").write_text(json.dumps(published))
+save_file(tensors, work / "lark" / "model.safetensors")
+
+# %% [markdown]
+# The library does not know it, and says so before it reads a single tensor.
+
+# %%
+try:
+    kl.zoo.load_hugging_face(work / "lark")
+except kl.InputError as error:
+    print(error)
+
+# %% [markdown]
+# ## The family
+# This cell is the file. In the library it would be `zoo/lark.py`, which the
+# zoo finds by itself; here it is registered for this process.
+#
+# - `rules` understand the keys of its config. What most models share is in
+#   `zoo/common.py`; `Setting` is one key that is one field.
+# - `constants` are the fields of `DecoderConfig` that no key states.
+# - `weights` name its tensors. Several variables of ours may lie side by side
+#   in one tensor of theirs. A row that a model has no variable for is idle.
+# - `fixed` are keys that are understood at one value only; `unused` are keys
+#   that change no logits. Any other key is refused by name.
+
+# %%
+HERE, OURS = "lark.layers.{i}", "block_{i}"
+attention = [f"{OURS}/attention/{part}" for part in ("query", "key", "value")]
+LARK = kl.zoo.Family(
+    name="lark",
+    model_type="lark",
+    architecture="LarkForCausalLM",
+    constants={"norm": "rms", "qk_norm": "head", "tie_embeddings": True},
+    rules=(
+        *common.LLAMA_LIKE,
+        common.SWIGLU,
+        kl.zoo.RopeRule(),
+    ),
+    weights=WeightTable(
+        rows=(
+            Row("lark.words.weight", ("token_embedding/embeddings",)),
+            Row(
+                f"{HERE}.qkv.weight",
+                tuple(f"{path}/kernel" for path in attention),
+                TRANSPOSED,
+            ),
+            *common.dense(f"{HERE}.out", f"{OURS}/attention/output"),
+            *common.dense(
+                f"{HERE}.gate_up", f"{OURS}/mlp/gate", f"{OURS}/mlp/up"
+            ),
+            *common.dense(f"{HERE}.down", f"{OURS}/mlp/down"),
+            *common.norms(
+                {
+                    f"{HERE}.norm_1": f"{OURS}/attention_norm",
+                    f"{HERE}.norm_2": f"{OURS}/mlp_norm",
+                    f"{HERE}.norm_q": f"{OURS}/attention/query_norm",
+                    f"{HERE}.norm_k": f"{OURS}/attention/key_norm",
+                    "lark.norm": "final_norm",
+                }
+            ),
+        ),
+    ),
+    tokenizer=kl.zoo.TokenizerRule(
+        pattern="gpt2", bos="<|endoftext|>", eos="<|endoftext|>"
+    ),
+    chat="keras_llm",
+    fixed={"song": "high"},
+    presets=common.sizes(
+        {
+            "vocabulary_size": VOCABULARY,
+            "context_length": 64,
+            "norm_eps": 1e-5,
+            "qk_norm": "head",
+            "rope": kl.Rope(theta=1000.0),
+        },
+        ("num_layers", "hidden_dim", "num_heads", "num_kv_heads", "mlp_dim"),
+        {
+            "lark-egg": (
+                "nobody/lark-egg",
+                LAYERS,
+                WIDTH,
+                HEADS,
+                KV_HEADS,
+                INNER,
+            )
+        },
+        license="cc0-1.0",
+    ),
+)
+kl.zoo.register(LARK)
+print(kl.zoo.find_family("lark").model_type, "lark-egg" in kl.zoo.list())
+
+# %% [markdown]
+# ## Is it right?
+# The model that loads must compute what the authors' code computes. Their code
+# would be the yardstick (`tests/test_parity.py` compares every family with
+# `transformers`); Lark has none, so here is its paper in NumPy.
+
+
+# %%
+def norm(x: np.ndarray, name: str) -> np.ndarray:
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * tensors[name]
+
+
+def turned(x: np.ndarray) -> np.ndarray:
+    """Rotary positions of (time, heads, dim)."""
+    half = x.shape[-1] // 2
+    speed = 1000.0 ** -(np.arange(half) / half)
+    angle = np.arange(len(x))[:, None, None] * speed
+    a, b, cos, sin = x[..., :half], x[..., half:], np.cos(angle), np.sin(angle)
+    return np.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+
+def attend(x: np.ndarray, at: str) -> np.ndarray:
+    qkv = x @ tensors[f"{at}.qkv.weight"].T
+    qkv = qkv.reshape(len(x), HEADS + 2 * KV_HEADS, head_dim)
+    q, k, v = np.split(qkv, [HEADS, HEADS + KV_HEADS], axis=1)
+    q = turned(norm(q, f"{at}.norm_q.weight"))
+    k = turned(norm(k, f"{at}.norm_k.weight"))
+    k, v = (np.repeat(part, HEADS // KV_HEADS, axis=1) for part in (k, v))
+    scores = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(head_dim)
+    scores += np.triu(np.full(scores.shape[1:], -np.inf), 1)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    mixed = np.einsum("hqk,khd->qhd", weights, v).reshape(len(x), WIDTH)
+    return mixed @ tensors[f"{at}.out.weight"].T
+
+
+def feed(x: np.ndarray, at: str) -> np.ndarray:
+    gate, up = np.split(x @ tensors[f"{at}.gate_up.weight"].T, 2, axis=-1)
+    return (gate / (1 + np.exp(-gate)) * up) @ tensors[f"{at}.down.weight"].T
+
+
+def lark(ids: list[int]) -> np.ndarray:
+    x = tensors["lark.words.weight"][ids]
+    for layer in range(LAYERS):
+        at = f"lark.layers.{layer}"
+        x = x + attend(norm(x, f"{at}.norm_1.weight"), at)
+        x = x + feed(norm(x, f"{at}.norm_2.weight"), at)
+    return norm(x, "lark.norm.weight") @ tensors["lark.words.weight"].T
+
+
+# %%
+model = kl.zoo.load_hugging_face(work / "lark")
+ids = random.integers(0, VOCABULARY, 20).tolist()
+logits, expected = np.asarray(model(np.array([ids])))[0], lark(ids)
+np.testing.assert_allclose(logits, expected, atol=1e-3)
+print(f"largest difference of a logit: {np.abs(logits - expected).max():.1e}")
+print("the preset:", model.config == kl.zoo.config("lark-egg"))
+
+# %% [markdown]
+# ## And back
+# The same table writes: every tensor comes out as it went in.
+
+# %%
+kl.zoo.save_hugging_face(model, work / "back", "lark")
+back = load_file(work / "back" / "model.safetensors")
+np.testing.assert_equal(back, tensors)
+print(len(back), "tensors are what they were")
+
+# %% [markdown]
+# ## Talk with it
+# The chat template is data too. A model that never saw a text babbles.
+
+# %%
+tokenizer = kl.BytePairTokenizer.train(["a lark sings"], VOCABULARY)
+lm = kl.CausalLM(model, tokenizer, chat=LARK.chat)
+messages = [{"role": "user", "content": "Sing!"}]
+print(lm.chat_template.render(messages, add_generation_prompt=True))
+for piece in lm.chat(messages, max_new_tokens=8):
+    print(piece, end="")
+print()
