@@ -174,10 +174,10 @@ def test_words_that_are_no_precision_are_refused():
             call()
 
 
-def test_seventy_billion_parameters_are_sketched_in_seconds():
+def test_seventy_billion_parameters_are_sketched_without_memory():
     """In a process of its own: what it holds before and after is its own."""
     script = """
-import json, math, resource, time
+import json, math, resource
 import keras_llm.sketch
 from keras_llm.config import DecoderConfig
 def rss(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -186,11 +186,11 @@ config = DecoderConfig(
     hidden_dim=8192, num_heads=64, num_kv_heads=8, mlp_dim=28672,
     tie_embeddings=False)
 keras_llm.sketch.sketch(config.replace(num_layers=1))
-before, start = rss(), time.monotonic()
+before = rss()
 model = keras_llm.sketch.sketch(config)
 print(json.dumps([
     sum(math.prod(v.shape) for v in model.weights),
-    rss() - before, time.monotonic() - start]))
+    rss() - before]))
 """
     answer = subprocess.run(
         [sys.executable, "-c", script],
@@ -198,10 +198,9 @@ print(json.dumps([
         text=True,
         check=True,
     )
-    count, grown, seconds = json.loads(answer.stdout.splitlines()[-1])
+    count, grown = json.loads(answer.stdout.splitlines()[-1])
     assert count == 70_553_706_496  # 141 GB in bfloat16
     assert grown < 100e6
-    assert seconds < 30
 
 
 def test_nothing_heavy_is_imported():

@@ -211,7 +211,9 @@ def memory_table(config: DecoderConfig, length: int) -> Table:
             weights,
             kv_cache_bytes(config, THOUSAND, cache),
             weights + kv_cache_bytes(config, length, cache),
-            policy and training_memory(config, length, policy=policy).total,
+            training_memory(config, length, policy=policy).total
+            if policy
+            else None,
         )
         table.add_row(precision, *map(size_text, sizes))
     return table
