@@ -36,6 +36,20 @@ YARN_ROPE = {
     "factor": 4.0,
     "original_max_position_embeddings": 16,
 }
+LONG_ROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 300.0,
+    "short_factor": [1.0, 1.5],
+    "long_factor": [2.0, 5.0],
+}
+GEMMA = LLAMA | TIED | dict(head_dim=6)
+GEMMA2 = GEMMA | dict(
+    query_pre_attn_scalar=9,
+    sliding_window=7,
+    attn_logit_softcapping=2.0,
+    final_logit_softcapping=3.0,
+)
+LOCAL, GLOBAL = "sliding_attention", "full_attention"
 
 
 def variants(shared: dict, **differences: dict) -> dict[str, dict]:
@@ -67,6 +81,69 @@ FAMILIES: dict[str, dict[str, dict]] = {
         ),
         older_form=dict(rope_scaling=LLAMA3_ROPE, rope_theta=300.0),
         biases_wide_heads=dict(attention_bias=True, mlp_bias=True, head_dim=6),
+    ),
+    "gemma": variants(
+        GEMMA,
+        one_kv_head=dict(num_key_value_heads=1),
+        untied_grouped=GROUPED | dict(tie_word_embeddings=False, head_dim=4),
+    ),
+    "gemma2": variants(
+        GEMMA2,
+        grouped=GROUPED,
+        no_caps_head_scale=dict(
+            attn_logit_softcapping=None,
+            final_logit_softcapping=None,
+            query_pre_attn_scalar=6,
+        ),
+        global_then_local=dict(
+            layer_types=[GLOBAL, LOCAL], tie_word_embeddings=False
+        ),
+    ),
+    "gemma3_text": variants(
+        GEMMA | dict(query_pre_attn_scalar=9, sliding_window=7),
+        grouped=GROUPED | dict(num_hidden_layers=7),
+        scaled=dict(
+            layer_types=[LOCAL, GLOBAL],
+            rope_parameters={
+                GLOBAL: {
+                    "rope_type": "linear",
+                    "factor": 8.0,
+                    "rope_theta": 500.0,
+                },
+                LOCAL: {"rope_type": "default", "rope_theta": 50.0},
+            },
+        ),
+        older_form=dict(
+            rope_theta=500.0,
+            rope_local_base_freq=50.0,
+            rope_scaling={"rope_type": "linear", "factor": 4.0},
+            layer_types=[LOCAL, GLOBAL],
+            final_logit_softcapping=3.0,
+        ),
+        global_only=dict(layer_types=[GLOBAL] * 2),
+    ),
+    "phi3": variants(
+        LLAMA,
+        long=GROUPED
+        | dict(rope_parameters=LONG_ROPE, original_max_position_embeddings=8),
+        short=TIED
+        | dict(rope_scaling=LONG_ROPE, original_max_position_embeddings=32),
+        longer_factor=dict(
+            rope_scaling=LONG_ROPE | dict(factor=2.5),
+            original_max_position_embeddings=8,
+        ),
+        attention_factor=dict(
+            rope_scaling=LONG_ROPE | dict(attention_factor=1.7),
+            original_max_position_embeddings=8,
+        ),
+        window=dict(sliding_window=7),
+        half_turned=dict(partial_rotary_factor=0.5),
+        half_turned_long=dict(
+            partial_rotary_factor=0.5,
+            rope_scaling=LONG_ROPE
+            | dict(short_factor=[1.0], long_factor=[3.0]),
+            original_max_position_embeddings=8,
+        ),
     ),
 }
 CASES = [(family, name) for family in FAMILIES for name in FAMILIES[family]]

@@ -44,6 +44,7 @@ class WindowRule:
         default: The pattern where `layer_types` is not given.
         listed: Whether `layer_types` is written and may be read.
         switch: A key that turns all windows off when false; None for none.
+        window: How far where `sliding_window` is missing; null is no window.
 
     Example:
 
@@ -56,6 +57,7 @@ class WindowRule:
     default: str = LOCAL
     listed: bool = True
     switch: str | None = None
+    window: int | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class WindowRule:
                 f"Received: {', '.join(map(str, unknown))}."
             )
         pattern = "".join(KINDS[k] for k in kinds) if kinds else self.default
-        window = values.get("sliding_window")
+        window = values.get("sliding_window", self.window)
         if self.switch and not values.get(self.switch):
             window = None
         if window is None:
@@ -90,7 +92,9 @@ class WindowRule:
 
     def write(self, config: DecoderConfig) -> dict[str, Any]:
         """Returns the keys."""
-        values: dict[str, Any] = {"sliding_window": config.window}
+        # Readers of listed layers want a window even where none is used.
+        window = config.window or (self.window if self.listed else None)
+        values: dict[str, Any] = {"sliding_window": window}
         if self.listed:
             theirs = {ours: name for name, ours in KINDS.items()}
             values["layer_types"] = [

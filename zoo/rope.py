@@ -225,8 +225,8 @@ def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kind(given: dict[str, Any]) -> str:
     """Takes the kind of scaling out; older files call it `type`."""
-    kinds = {given.pop(key, None) for key in ("rope_type", "type")} - {None}
-    kinds = {OLDER_NAMES.get(kind, kind) for kind in kinds}
+    said = [given.pop(key, None) for key in ("rope_type", "type")]
+    kinds = {OLDER_NAMES.get(kind, kind) for kind in said if kind is not None}
     kind = kinds.pop() if kinds else "default"
     if kinds or kind not in FIELDS:
         raise InputError(
