@@ -45,6 +45,11 @@ def test_every_preset_has_a_page(name):
     assert f"{total:,}" in answer.output
 
 
+@pytest.mark.parametrize("name", ["GPT2-XL", "openai-community/gpt2-xl"])
+def test_a_preset_goes_by_its_name_on_the_hub_too(name):
+    assert describe(name) == describe("gpt2-xl")
+
+
 def test_memory_at_each_precision():
     config = DecoderConfig(**SMALL)
     table = cells(memory_table(config, 16))
@@ -69,6 +74,13 @@ def test_experts_show_what_is_active():
     )
 
 
+def test_a_window_shows_what_a_rolling_cache_would_take():
+    config = DecoderConfig(**SMALL, pattern="LG", window=4)
+    name = "cache if windows rolled"
+    assert parameter_facts(config, 16)[name] == "0.00 MB"
+    assert name not in parameter_facts(config, 4)
+
+
 def test_a_published_folder_is_read(tmp_path):
     family = zoo.find_family("llama")
     config = DecoderConfig(
@@ -86,7 +98,8 @@ def test_a_published_folder_is_read(tmp_path):
     [
         (("gtp2",), "gpt2"),
         (("gpt2-xxl",), "gpt2-xl"),
-        (("no/where",), "Expected a model folder at no/where"),
+        (("no/where",), "Received: 'no/where', which is neither"),
+        (("openai/gpt2-xl",), "gpt2-xl"),
         (("gpt2", "--tokens", "0"), "at least 1"),
     ],
 )

@@ -70,7 +70,9 @@ def info(
     """Show what a model is made of and what memory it takes.
 
     Nothing is built or downloaded: the numbers follow from the config. GB
-    are 10^9 bytes. Training is AdamW on one row.
+    are 10^9 bytes. Training is AdamW on one row. The cache is float32 beside
+    float32 weights and else bfloat16; it holds every position, also in layers
+    that see only a window.
     """
     found = describe(model)
     config = found.config
@@ -95,26 +97,29 @@ def describe(name: str) -> Described:
             return _saved(path, folder)
     if (path / "config.json").is_file():
         return _published(path)
-    if path.is_dir() or "/" in name:
+    if path.is_dir():
         raise InputError(
             f"Expected a model folder at {path}: one that CausalLM.save or "
             "`keras-llm train` wrote to the end, or one with a config.json. "
-            "Received: a path without these."
+            "Received: a folder without these."
         )
     return _preset(name)
 
 
 def _preset(name: str) -> Described:
+    """A preset by its name, or by its repository on the hub."""
     from keras_llm import zoo
 
-    names = zoo.list()
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=5)
-        some = " or ".join(near) if near else f"one of {', '.join(names)}"
+    names = {(zoo.find_size(n).repo or n).lower(): n for n in zoo.list()}
+    names |= {n: n for n in zoo.list()}
+    if name.lower() not in names:
+        near = difflib.get_close_matches(name.lower(), names, n=5)
+        some = " or ".join(near or zoo.list())
         raise InputError(
             f"Expected a model folder or a preset. Received: {name!r}, which "
             f"is neither. Did you mean {some}?"
         )
+    name = names[name.lower()]
     size = zoo.find_size(name)
     family = [f.name for f in zoo.families() if name in f.presets]
     facts = {
@@ -189,6 +194,9 @@ def parameter_facts(config: DecoderConfig, length: int) -> dict[str, Any]:
     facts["in tables and head"] = f"{outer:,}"
     flops = flops_per_token(config, length)
     facts[f"FLOPs a token, {length:,} in context"] = f"{flops:.2e}"
+    rolling = kv_cache_bytes(config, length, rolling=True)
+    if rolling < kv_cache_bytes(config, length):
+        facts["cache if windows rolled"] = size_text(rolling)
     return facts
 
 
