@@ -219,7 +219,7 @@ def _float32(lm: CausalLM) -> CausalLM:
     model = lm.model
     if {model.compute_dtype, model.variable_dtype} != {"float32"}:
         model = float32_copy(model)
-    return CausalLM(model, lm.tokenizer, lm.settings)
+    return lm.replace(model=model)
 
 
 def _check(max_new_tokens: int, max_prompt_bytes: int) -> None:

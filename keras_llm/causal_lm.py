@@ -1,37 +1,32 @@
 """CausalLM: a decoder, its tokenizer and how it generates, in one object."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
-from keras_llm.card import CARD, write_card
+from keras_llm import model_folder
 from keras_llm.config import DecoderConfig
-from keras_llm.conversation import after, chosen_template, end_ids, required
+from keras_llm.conversation import (
+    after,
+    all_end_ids,
+    check_ids,
+    chosen_template,
+    required,
+)
 from keras_llm.errors import InputError
-from keras_llm.files import holds_only, new_folder, sha256_of
 from keras_llm.generate import TokenGenerator
 from keras_llm.model import Decoder, build_decoder
+from keras_llm.model_folder import CONFIG, WEIGHTS, Origin
 from keras_llm.sampling import GenerationSettings
 from keras_llm.score import scorer
 from keras_llm.stopping import StopStream, cut
-from keras_llm.tokenizers import BytePairTokenizer
 from keras_llm.tokenizers.chat import ChatTemplate, Messages
 
-FORMAT_VERSION = 1
+__all__ = ["CONFIG", "WEIGHTS", "CausalLM", "Origin", "float32_copy"]
+
 STREAM_TOKENS = 4  # decoded between two looks at the text
-CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT = (
-    "decoder.json",
-    "model.weights.h5",
-    "generation.json",
-    "keras_llm.json",
-    "chat.json",
-)
-_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
-_FILES = (CARD, CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, *_TOKENIZER)
 
 
 class CausalLM:
@@ -44,15 +39,20 @@ class CausalLM:
         chat: How messages become text, or the name of one of
             `tokenizers.chat.TEMPLATES`. Default: our own for a tokenizer
             with its special tokens, else none.
+        end_ids: Ids that end a text. Default: the tokenizer's eos. The end
+            of the model's turn in a chat always does, too.
+        starts: Whether the tokenizer's bos is put before every prompt.
+        origin: Where the weights came from.
 
     Attributes:
         config: The decoder's config.
         chat_template: The chat template, or None.
-        end_ids: Ids that end a text: the tokenizer's eos and end of turn.
+        end_ids: All ids that end a text.
 
     Raises:
         InputError: The tokenizer has ids that the model does not know, or
-            lacks special tokens of the chat template.
+            lacks special tokens of the chat template; an end id is none of
+            the model's ids.
 
     Example:
 
@@ -71,6 +71,9 @@ class CausalLM:
         tokenizer: Any,
         settings: GenerationSettings | None = None,
         chat: ChatTemplate | str | None = None,
+        end_ids: Sequence[int] | None = None,
+        starts: bool = True,
+        origin: Origin | None = None,
     ):
         if tokenizer.vocabulary_size > model.config.vocabulary_size:
             raise InputError(
@@ -83,7 +86,10 @@ class CausalLM:
         self.settings = settings or GenerationSettings()
         self.config: DecoderConfig = model.config
         self.chat_template = chosen_template(tokenizer, chat)
-        self.end_ids = end_ids(tokenizer, self.chat_template)
+        self.starts, self.origin = starts, origin or Origin()
+        self._given_ends = end_ids
+        self.end_ids = all_end_ids(tokenizer, self.chat_template, end_ids)
+        check_ids(self.end_ids, model.config.vocabulary_size)
         self._generator: TokenGenerator | None = None
         self._scorer: Any = None
 
@@ -91,9 +97,9 @@ class CausalLM:
     def start_id(self) -> int | None:
         """The id put before every prompt, or None.
 
-        A tokenizer without a bos starts only empty prompts, with its eos.
+        Without one only empty prompts are started, with the eos.
         """
-        return self.tokenizer.bos_id
+        return self.tokenizer.bos_id if self.starts else None
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Returns a prompt's ids, the start id first if there is one.
@@ -268,28 +274,14 @@ class CausalLM:
             OSError: The disk is full or not writable; what stood there
                 before is untouched.
         """
-        with new_folder(folder, holds_only(_FILES)) as temporary:
-            self.config.save(temporary / CONFIG)
-            self.settings.save(temporary / GENERATION)
-            names = [CONFIG, WEIGHTS]
-            if self.chat_template is not None:
-                self.chat_template.save(temporary / CHAT)
-                names.append(CHAT)
-            self.tokenizer.save(temporary)
-            known = {"tokenizer": self.tokenizer.fingerprint}
-            write_card(temporary, self.config, folder, **known)
-            self.model.save_weights(temporary / WEIGHTS)
-            manifest = {
-                "format_version": FORMAT_VERSION,
-                "tokenizer": self.tokenizer.fingerprint,
-                "sha256": {name: sha256_of(temporary / name) for name in names},
-            }
-            text = json.dumps(manifest, indent=2) + "\n"
-            (temporary / MANIFEST).write_text(text, encoding="utf-8")
+        model_folder.write(self, folder)
 
     @classmethod
     def load(
-        cls, folder: str | os.PathLike, dtype: str | None = "float32"
+        cls,
+        folder: str | os.PathLike,
+        dtype: str | None = "float32",
+        **config_changes: Any,
     ) -> "CausalLM":
         """Reads what `save` wrote; the same greedy text comes out.
 
@@ -297,34 +289,32 @@ class CausalLM:
             folder: The saved folder.
             dtype: Compute precision. Default: "float32", also for a model
                 trained in mixed precision, whose weights are float32.
+            **config_changes: A smaller `context_length`, and what else
+                `keras_llm.model_folder.changed` allows.
 
         Raises:
-            InputError: The folder is no saved model, a file is damaged, or
-                the tokenizer is not the one it was saved with.
+            InputError: The folder is no saved model, a file is damaged, the
+                tokenizer is not the one it was saved with, or a change does
+                not fit the weights.
         """
-        folder = Path(folder)
-        manifest = _read_manifest(folder)
-        tokenizer = BytePairTokenizer.load(folder)
-        if tokenizer.fingerprint != manifest["tokenizer"]:
-            raise InputError(
-                f"Expected in {folder} the tokenizer that the model was saved "
-                f"with ({manifest['tokenizer'][:12]}). Received: another "
-                f"vocabulary ({tokenizer.fingerprint[:12]}). Restore "
-                "tokenizer.json."
-            )
-        for name, expected in manifest["sha256"].items():
-            if sha256_of(folder / name) != expected:
-                raise InputError(
-                    f"Expected {folder / name} as it was saved. Received: a "
-                    "file with another SHA-256: it is truncated or was "
-                    "changed. Restore it, or save the model again."
-                )
-        model = build_decoder(DecoderConfig.load(folder / CONFIG), dtype)
-        model.load_weights(folder / WEIGHTS)
-        settings = GenerationSettings.load(folder / GENERATION)
-        saved = CHAT in manifest["sha256"]
-        chat = ChatTemplate.load(folder / CHAT) if saved else None
-        return cls(model, tokenizer, settings, chat)
+        return cls(**model_folder.read(folder, dtype, config_changes))
+
+    def replace(self, **parts: Any) -> "CausalLM":
+        """Returns a language model with some parts replaced, all else kept.
+
+        Args:
+            **parts: Arguments of `CausalLM`, for example `chat="chatml"`.
+        """
+        own = {
+            "model": self.model,
+            "tokenizer": self.tokenizer,
+            "settings": self.settings,
+            "chat": self.chat_template,
+            "end_ids": self._given_ends,
+            "starts": self.starts,
+            "origin": self.origin,
+        }
+        return CausalLM(**(own | parts))
 
     def _with(self, changes: dict[str, Any]) -> GenerationSettings:
         return GenerationSettings.from_dict(
@@ -333,42 +323,12 @@ class CausalLM:
 
     def _known(self, ids: Iterable[int]) -> list[int]:
         """The ids that have a token."""
-        table = self.tokenizer.vocabulary.table
-        return [i for i in ids if i < len(table) and table[i] is not None]
+        return [i for i in ids if self.tokenizer.has_token(i)]
 
     def _compiled(self) -> TokenGenerator:
         if self._generator is None:
             self._generator = TokenGenerator(self.model, self.end_ids)
         return self._generator
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a saved model, or a sentence that says what is wrong."""
-    missing = [
-        name
-        for name in (MANIFEST, CONFIG, WEIGHTS, GENERATION)
-        if not (folder / name).is_file()
-    ]
-    if missing:
-        raise InputError(
-            f"Expected a model folder written by CausalLM.save at {folder}. "
-            f"Received: a path without {', '.join(missing)}."
-        )
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        version = manifest["format_version"]
-        _ = manifest["tokenizer"], manifest["sha256"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"Expected {folder / MANIFEST} as CausalLM.save wrote it. "
-            f"Received: a damaged file ({error!r}). Save the model again."
-        ) from error
-    if version != FORMAT_VERSION:
-        raise InputError(
-            f"Expected format version {FORMAT_VERSION} in {folder}. "
-            f"Received: {version}. Update keras_llm to read it."
-        )
-    return manifest
 
 
 def float32_copy(model: Decoder) -> Decoder:

@@ -1,6 +1,6 @@
 """Around a chat template: which one a model has, where a reply ends."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from keras_llm.errors import InputError
@@ -65,19 +65,46 @@ def required(chat: ChatTemplate | None) -> ChatTemplate:
     return chat
 
 
-def end_ids(tokenizer: Any, chat: ChatTemplate | None) -> tuple[int, ...]:
-    """Returns the ids that end a text: the tokenizer's, then a turn's.
+def all_end_ids(
+    tokenizer: Any,
+    chat: ChatTemplate | None,
+    given: Sequence[int] | None = None,
+) -> tuple[int, ...]:
+    """Returns the ids that end a text: the given ones, then a turn's.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        chat: The chat template, or None.
+        given: What ends a text; None for the tokenizer's eos.
 
     Example:
 
     >>> from keras_llm.tokenizers import HostTokenizer
     >>> tokenizer = HostTokenizer.train(["text"], 261, progress=False)
-    >>> end_ids(tokenizer, TEMPLATES["keras_llm"])
+    >>> all_end_ids(tokenizer, TEMPLATES["keras_llm"])
     (256, 260)
     """
     known = tokenizer.special_tokens
-    ends = [tokenizer.eos_id, *(known[t] for t in (chat.end if chat else ()))]
+    ends = [tokenizer.eos_id] if given is None else [*given]
+    ends += [known[token] for token in (chat.end if chat else ())]
     return tuple(dict.fromkeys(i for i in ends if i is not None))
+
+
+def check_ids(ids: Iterable[int], vocabulary_size: int) -> None:
+    """Makes sure that a model has all of these ids.
+
+    Raises:
+        InputError: It has not.
+
+    Example:
+
+    >>> check_ids((0, 8), 9)
+    """
+    if wrong := [i for i in ids if not 0 <= i < vocabulary_size]:
+        raise InputError(
+            f"Expected end_ids from 0 to {vocabulary_size - 1}, the model's "
+            f"vocabulary. Received: {', '.join(map(str, wrong))}."
+        )
 
 
 def after(pieces: Iterable[str], mark: str | None) -> Iterator[str]:

@@ -34,6 +34,7 @@ RANKS = {
     "weights": 3,
     "card": 4,
     "causal_lm": 4,
+    "model_folder": 4,
     "conversation": 4,
     "train": 4,
     "evaluate": 4,

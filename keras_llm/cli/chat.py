@@ -105,11 +105,10 @@ def with_template(lm: Any, name: str | None) -> Any:
     Raises:
         InputError: The model has no template and none is named.
     """
-    from keras_llm import CausalLM
     from keras_llm.tokenizers.chat import TEMPLATES
 
     if name is not None:
-        return CausalLM(lm.model, lm.tokenizer, lm.settings, name)
+        return lm.replace(chat=name)
     if lm.chat_template is None:
         raise InputError(
             "Expected a model with a chat template. Received: one without. "
