@@ -1,0 +1,142 @@
+"""What sets KerasHub's form of a family apart: its config keys and weights."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_llm.config import DecoderConfig
+from keras_llm.weights import AS_IS, Layout, WeightTable
+from keras_llm.zoo.dialect import Dialect
+from keras_llm.zoo.hub_rules import LENGTH
+
+# In every KerasHub config; they change no logits.
+UNUSED = ("name", "trainable", "dtype")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HubFamily(Dialect):
+    """A family as KerasHub has it.
+
+    Args:
+        name: What users type; KerasHub's own name of the family.
+        constants, rules, fixed: As in `Dialect`.
+        unused: Keys that change no logits, beside those of every family.
+        filler: Keys that change no logits and must be given all the same.
+        classes: What KerasHub's classes start with, for example "GPT2".
+        weights: The paths of its variables, `{i}` being the block.
+        pattern: The split rule of its byte-level tokenizer, by its name in
+            `keras_llm.tokenizers`; None for SentencePiece.
+        chat: The chat template whose end of a turn also ends a text.
+
+    Example:
+
+    >>> from keras_llm.zoo.hub_tables import HUB_FAMILIES
+    >>> HUB_FAMILIES["gpt2"].classes
+    'GPT2'
+    """
+
+    classes: str
+    weights: WeightTable
+    pattern: str | None
+    chat: str | None = None
+    filler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that its rules understand."""
+        return frozenset(key for rule in self.rules for key in rule.keys)
+
+    def nearest(self, config: DecoderConfig) -> DecoderConfig:
+        """Returns the config with what KerasHub cannot say and need not.
+
+        Settings of training that it has no key for take the values it has
+        in mind, and a family whose head is never tied gets one of its own.
+        """
+        said = self._said(config)
+        changes: dict[str, Any] = {"dropout": said.dropout}
+        if self.constants.get("tie_embeddings") is False:
+            changes["tie_embeddings"] = False
+        if config.experts and said.experts:
+            changes["experts"] = dataclasses.replace(
+                config.experts,
+                mlp_dim=said.experts.mlp_dim,
+                balance_loss=said.experts.balance_loss,
+                router_z_loss=said.experts.router_z_loss,
+            )
+        return config.replace(**changes)
+
+    def _said(self, config: DecoderConfig) -> DecoderConfig:
+        values = dict(self._always)
+        for rule in self.rules:
+            values |= rule.write(config)
+        return self.read(values)
+
+    @property
+    def _always(self) -> Mapping[str, Any]:
+        return {**self.fixed, **self.filler}
+
+    @property
+    def _unused(self) -> tuple[str, ...]:
+        return (*UNUSED, LENGTH, *self.filler, *self.unused)
+
+
+@dataclasses.dataclass(frozen=True)
+class Heads:
+    """A tensor that has the heads on an axis of their own.
+
+    Args:
+        axis: The axis of ours that is split into heads and channels.
+        first: Whether the heads are the first axis of theirs.
+        inner: How ours lie side by side once the heads are joined.
+        width: Channels of a head; filled in by `at`.
+
+    Example:
+
+    >>> layout = Heads(first=True, width=2)
+    >>> layout.shape([(8, 6)])
+    (3, 8, 2)
+    >>> kernel = np.arange(48).reshape(8, 6)
+    >>> (layout.split(layout.join([kernel]), [(8, 6)])[0] == kernel).all()
+    True
+    """
+
+    axis: int = -1
+    first: bool = False
+    inner: Layout = AS_IS
+    width: int = 0
+
+    def at(self, config: DecoderConfig) -> "Heads":
+        """Returns the layout with the config's numbers."""
+        return dataclasses.replace(
+            self, inner=self.inner.at(config), width=config.head_dim
+        )
+
+    def shape(self, shapes: Sequence[tuple]) -> tuple:
+        """Returns the shape of their tensor for variables of these shapes."""
+        split, axis = self._split_shape(shapes)
+        if self.first:
+            return (split[axis], *split[:axis], *split[axis + 1 :])
+        return split
+
+    def split(self, tensor: np.ndarray, shapes: Sequence[tuple]) -> list:
+        """Returns our variables' values."""
+        if self.first:
+            tensor = np.moveaxis(tensor, 0, self._split_shape(shapes)[1])
+        return self.inner.split(
+            tensor.reshape(self.inner.shape(shapes)), shapes
+        )
+
+    def join(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns their tensor; the inverse of `split`."""
+        split, axis = self._split_shape([value.shape for value in values])
+        tensor = self.inner.join(values).reshape(split)
+        return np.moveaxis(tensor, axis, 0) if self.first else tensor
+
+    def _split_shape(self, shapes: Sequence[tuple]) -> tuple[tuple, int]:
+        """The joined shape with the heads apart, and where they are."""
+        joined, width = self.inner.shape(shapes), self.width * len(shapes)
+        axis = self.axis % len(joined)
+        heads = (joined[axis] // width, width)
+        return (*joined[:axis], *heads, *joined[axis + 1 :]), axis
