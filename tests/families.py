@@ -19,6 +19,14 @@ LLAMA = dict(
     tie_word_embeddings=False,
 )
 GPT2 = dict(vocab_size=48, n_positions=32, n_embd=16, n_layer=2, n_head=4)
+NEOX = dict(
+    vocab_size=48,
+    hidden_size=32,
+    intermediate_size=40,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    max_position_embeddings=32,
+)
 GROUPED = dict(num_key_value_heads=2)
 TIED = dict(tie_word_embeddings=True)
 
@@ -49,12 +57,19 @@ GEMMA2 = GEMMA | dict(
     attn_logit_softcapping=2.0,
     final_logit_softcapping=3.0,
 )
+GPT_OSS = LLAMA | dict(
+    head_dim=8, sliding_window=7, num_local_experts=4, num_experts_per_tok=2
+)
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
 
 
 def variants(shared: dict, **differences: dict) -> dict[str, dict]:
     """Variant -> all its config keys."""
     return {name: shared | keys for name, keys in differences.items()}
+
+
+EXPERTS = dict(num_experts=4, num_experts_per_tok=2, moe_intermediate_size=8)
+WINDOWED = dict(sliding_window=5, use_sliding_window=True)
 
 
 # Family (its model_type) -> variant -> keys.
@@ -144,6 +159,73 @@ FAMILIES: dict[str, dict[str, dict]] = {
             | dict(short_factor=[1.0], long_factor=[3.0]),
             original_max_position_embeddings=8,
         ),
+    ),
+    "gpt_oss": variants(
+        GPT_OSS,
+        grouped=GROUPED,
+        tied_yarn=TIED
+        | dict(rope_parameters=YARN_ROPE | dict(truncate=False), head_dim=6),
+        all_global_top_one=dict(
+            layer_types=[GLOBAL] * 2, num_experts_per_tok=1
+        ),
+    ),
+    "olmo2": variants(
+        LLAMA,
+        grouped=GROUPED,
+        tied_scaled=TIED | dict(rope_parameters=YARN_ROPE),
+    ),
+    "gpt_neox": variants(
+        NEOX,
+        parallel={},
+        in_turn_tied_tanh=TIED
+        | dict(use_parallel_residual=False, hidden_act="gelu_fast"),
+        all_channels_turn=dict(rotary_pct=1.0, rotary_emb_base=100.0),
+    ),
+    "smollm3": variants(
+        LLAMA | TIED | dict(num_hidden_layers=4),
+        every_fourth=GROUPED,
+        listed_untied=dict(
+            no_rope_layers=[0, 1, 1, 0], tie_word_embeddings=False
+        ),
+        yarn=dict(no_rope_layer_interval=2, rope_parameters=YARN_ROPE),
+    ),
+    "mistral": variants(
+        LLAMA,
+        window=GROUPED | dict(sliding_window=5),
+        no_window_wide_heads=dict(sliding_window=None, head_dim=6),
+        tied=TIED | dict(sliding_window=7, num_key_value_heads=1),
+    ),
+    "mixtral": variants(
+        LLAMA | GROUPED,
+        two_of_four=dict(num_local_experts=4, sliding_window=None),
+        one_of_three_window=dict(
+            num_local_experts=3, num_experts_per_tok=1, sliding_window=6
+        ),
+        tied=TIED | dict(num_local_experts=4, num_experts_per_tok=4),
+    ),
+    "qwen2": variants(
+        LLAMA | dict(num_hidden_layers=3),
+        grouped_tied=GROUPED | TIED,
+        untied_yarn=dict(rope_parameters=YARN_ROPE),
+        window_in_last_layers=WINDOWED | dict(max_window_layers=1),
+        window_listed=WINDOWED
+        | dict(
+            layer_types=[
+                *("sliding_attention", "full_attention", "sliding_attention"),
+            ]
+        ),
+        window_switched_off=dict(sliding_window=5, max_window_layers=0),
+    ),
+    "qwen3": variants(
+        LLAMA | dict(head_dim=8),
+        grouped=GROUPED,
+        tied_window=TIED | WINDOWED | dict(max_window_layers=1),
+    ),
+    "qwen3_moe": variants(
+        LLAMA | dict(head_dim=8),
+        grouped_normalized=GROUPED | EXPERTS | dict(norm_topk_prob=True),
+        tied_as_they_are=TIED | EXPERTS,
+        window=EXPERTS | WINDOWED,
     ),
 }
 CASES = [(family, name) for family in FAMILIES for name in FAMILIES[family]]

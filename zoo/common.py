@@ -5,7 +5,7 @@ family file takes what fits from here and adds what is its own.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_llm.config import GLOBAL, LOCAL, DecoderConfig
@@ -23,15 +23,19 @@ DEPTH_AND_WIDTH = (
     Setting("num_attention_heads", "num_heads"),
     Setting("intermediate_size", "mlp_dim"),
 )
+HEAD_DIM = Setting("head_dim", "head_dim", default=None)
 GROUPED_HEADS = (
     Setting("num_key_value_heads", "num_kv_heads", default=None),
-    Setting("head_dim", "head_dim", default=None),
+    HEAD_DIM,
 )
 RMS_EPS = Setting("rms_norm_eps", "norm_eps", default=1e-6)
 SWIGLU = Setting("hidden_act", "mlp", "silu", {"silu": "swiglu"})
 UNTIED = Setting("tie_word_embeddings", "tie_embeddings", False, YES_OR_NO)
 TIED = dataclasses.replace(UNTIED, default=True)
 LLAMA_LIKE = (*DEPTH_AND_WIDTH, *GROUPED_HEADS, RMS_EPS)
+# Llama's heirs: without this key each would have a number of its own.
+KV_HEADS = Setting("num_key_value_heads", "num_kv_heads")
+HEIR_LIKE = (*DEPTH_AND_WIDTH, KV_HEADS, RMS_EPS, SWIGLU, UNTIED)
 
 KINDS = {"full_attention": GLOBAL, "sliding_attention": LOCAL}
 
@@ -45,6 +49,8 @@ class WindowRule:
         listed: Whether `layer_types` is written and may be read.
         switch: A key that turns all windows off when false; None for none.
         window: How far where `sliding_window` is missing; null is no window.
+        first: Where `layer_types` is not given, the key that has the index
+            of the first layer with a window; None: `default` says it.
 
     Example:
 
@@ -58,27 +64,22 @@ class WindowRule:
     listed: bool = True
     switch: str | None = None
     window: int | None = None
+    first: str | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that it reads."""
-        listed = ("layer_types",) if self.listed else ()
-        switch = (self.switch,) if self.switch else ()
-        return ("sliding_window", *listed, *switch)
+        listed = "layer_types" if self.listed else None
+        optional = (listed, self.switch, self.first)
+        return ("sliding_window", *(key for key in optional if key))
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the fields `pattern` and `window`.
 
         Raises:
-            InputError: A kind of layer is unknown.
+            InputError: A kind of layer is unknown, or a layer has none.
         """
-        kinds = values.get("layer_types")
-        if unknown := sorted(set(kinds or ()) - set(KINDS)):
-            raise InputError(
-                f"Expected layer_types in config.json of {', '.join(KINDS)}. "
-                f"Received: {', '.join(map(str, unknown))}."
-            )
-        pattern = "".join(KINDS[k] for k in kinds) if kinds else self.default
+        pattern = self._pattern(values)
         window = values.get("sliding_window", self.window)
         if self.switch and not values.get(self.switch):
             window = None
@@ -103,7 +104,40 @@ class WindowRule:
             ]
         if self.switch:
             values[self.switch] = config.window is not None
+        if self.first:
+            values[self.first] = f"{config.layer_kinds}L".index(LOCAL)
         return values
+
+    def _pattern(self, values: Mapping[str, Any]) -> str:
+        """One letter for each layer, or a pattern that tiles."""
+        depth = values.get("num_hidden_layers")
+        kinds = values.get("layer_types") if self.listed else None
+        if kinds:
+            check_kinds(kinds, depth)
+            return "".join(KINDS[kind] for kind in kinds)
+        if self.first and depth:
+            first = min(values.get(self.first, depth), depth)
+            return GLOBAL * first + LOCAL * (depth - first)
+        return self.default
+
+
+def check_kinds(kinds: Sequence[str], depth: int | None) -> None:
+    """Refuses a `layer_types` that is not understood.
+
+    Raises:
+        InputError: A kind is unknown, or they are not one for each layer.
+
+    Example:
+
+    >>> check_kinds(["full_attention"], 1)
+    """
+    unknown = sorted({str(kind) for kind in kinds} - set(KINDS))
+    if unknown or len(kinds) != (depth or len(kinds)):
+        raise InputError(
+            f"Expected layer_types in config.json of {', '.join(KINDS)}, one "
+            f"for each of {depth} layers. Received: {len(kinds)} kinds; "
+            f"unknown: {', '.join(unknown) or 'nothing'}."
+        )
 
 
 def shortest_tile(pattern: str) -> str:
@@ -200,6 +234,8 @@ OUTER = (
     Row("lm_head.weight", ("token_embedding/reverse_embeddings",), TRANSPOSED),
 )
 COPIES = (("lm_head.weight", "model.embed_tokens.weight"),)
+# Rotary frequencies that old files carry along.
+FREQUENCIES = (f"{LAYER}.self_attn.rotary_emb.inv_freq",)
 LLAMA_ROWS = (*OUTER, *ATTENTION, *GATED_MLP, *PRE_NORMS)
 
 
@@ -210,14 +246,15 @@ def sizes(
     shared: Mapping[str, Any],
     columns: tuple[str, ...],
     rows: Mapping[str, tuple],
-    license: str,
+    license: str | None = None,
     chat: str | None = None,
 ) -> dict[str, Size]:
     """Returns presets from a table: one line each.
 
     Args:
         shared: Fields of `DecoderConfig` that all lines have in common.
-        columns: The fields that the lines state, in order.
+        columns: The fields that the lines state, in order; "license" and
+            "chat" may be among them.
         rows: Preset -> its repository on the hub, then the columns.
         license: The licence of the weights, as an SPDX identifier or the
             hub's name for it.
@@ -232,14 +269,13 @@ def sizes(
     >>> table["toy-1k"].config.head_dim
     4
     """
-    return {
-        name: Size(
-            config=DecoderConfig.from_dict(
-                {**shared, **dict(zip(columns, fields, strict=True))}
-            ),
+    presets = {}
+    for name, (repo, *values) in rows.items():
+        fields = {**shared, **dict(zip(columns, values, strict=True))}
+        presets[name] = Size(
             repo=repo,
-            license=license,
-            chat=chat,
+            license=fields.pop("license", license),
+            chat=fields.pop("chat", chat),
+            config=DecoderConfig.from_dict(fields),
         )
-        for name, (repo, *fields) in rows.items()
-    }
+    return presets

@@ -41,6 +41,7 @@ class Setting:
         default: What a missing key or null means; `REQUIRED` refuses it.
         values: Their value -> ours, where the words differ; a value that is
             not there is refused. Back, the first that fits is written.
+        others: Other names of the key, in older or newer files.
 
     Example:
 
@@ -53,21 +54,28 @@ class Setting:
     field: str
     default: Any = REQUIRED
     values: Mapping[Any, Any] | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The one key."""
-        return (self.key,)
+        """The key, by all its names."""
+        return (self.key, *self.others)
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the field.
 
         Raises:
-            InputError: The key is missing and required, or has a value that
-                is not understood.
+            InputError: The key is missing and required, has a value that is
+                not understood, or two by different names.
         """
-        value = values.get(self.key)
-        value = self.default if value is None else value
+        given = [key for key in self.keys if values.get(key) is not None]
+        value = values[given[0]] if given else self.default
+        if any(values[key] != value for key in given):
+            said = ", ".join(f"{key}={values[key]!r}" for key in given)
+            raise InputError(
+                f"Expected {' and '.join(given)} in config.json to be equal: "
+                f"they are two names of one thing. Received: {said}."
+            )
         if value is REQUIRED:
             raise InputError(
                 f"Expected {self.key} in config.json. Received none."
