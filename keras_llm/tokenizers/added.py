@@ -121,9 +121,9 @@ def _cut(text: str, tokens: tuple[AddedToken, ...]) -> list[str | int]:
     for match in finder(frozenset(known)).finditer(text):
         token, (start, stop) = known[match[0]], match.span()
         if token.lstrip:
-            start = max(start - _spaces(text[:start][::-1]), done)
+            start = max(start - space(text[:start][::-1]), done)
         if token.rstrip:
-            stop += _spaces(text[stop:])
+            stop += space(text[stop:])
         if start > done:
             parts.append(text[done:start])
         parts.append(token.id)
@@ -131,8 +131,14 @@ def _cut(text: str, tokens: tuple[AddedToken, ...]) -> list[str | int]:
     return [*parts, text[done:]] if done < len(text) else parts
 
 
-def _spaces(text: str) -> int:
-    """The length of the white space that a text starts with."""
+def space(text: str) -> int:
+    """Returns the length of the white space that a text starts with.
+
+    Example:
+
+    >>> space(" \\n a ")
+    3
+    """
     return len(_found(re.match(_SPACE, text)))
 
 

@@ -166,8 +166,27 @@ class Tokenizer(ABC):
         ids = self._encode(texts, allowed)
         return ids[0] if single else ids
 
+    def encode_part(self, text: Text, first: bool = True) -> list[int]:
+        """Returns the ids of a part of a text, for what joins parts itself.
+
+        Special tokens spelled in it stay text.
+
+        Args:
+            text: The part, which goes to the next special token or the end.
+            first: Whether nothing stands before it, not even a special
+                token; some SentencePiece vocabularies add a space there.
+
+        Example:
+
+        >>> from keras_llm.tokenizers import HostTokenizer
+        >>> tokenizer = HostTokenizer.train(["some text"], 261)
+        >>> tokenizer.encode_part("hi", first=False)
+        [104, 105]
+        """
+        return self._encode([clean(text)], frozenset(), first)[0]
+
     def _encode(
-        self, texts: list[str], allowed: frozenset[str]
+        self, texts: list[str], allowed: frozenset[str], first: bool = True
     ) -> list[list[int]]:
         tokens = [
             token
@@ -175,17 +194,19 @@ class Tokenizer(ABC):
             if not token.special or token.text in allowed
         ]
         if tokens:
-            return [self._encode_cut(text, tokens) for text in texts]
+            return [self._encode_cut(text, tokens, first) for text in texts]
         texts = [self._normalize(text) for text in texts]
-        return self._encode_texts(texts, first=True)
+        return self._encode_texts(texts, first)
 
-    def _encode_cut(self, text: str, tokens: list[AddedToken]) -> list[int]:
+    def _encode_cut(
+        self, text: str, tokens: list[AddedToken], first: bool
+    ) -> list[int]:
         ids: list[int] = []
         for i, part in enumerate(cut(text, tokens, self._normalize)):
             if isinstance(part, int):
                 ids.append(part)
             else:
-                ids += self._encode_texts([part], first=i == 0)[0]
+                ids += self._encode_texts([part], first and i == 0)[0]
         return ids
 
     def decode(

@@ -1,10 +1,10 @@
 """From the pieces of a conversation to ids and the loss mask."""
 
-import functools
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from keras_llm.tokenizers.added import AddedToken, finder, space
 
 
 class Piece(NamedTuple):
@@ -38,59 +38,74 @@ def encode_pieces(
     ...                           Piece("<|end|>", True)])
     ([257, 98, 260], [0, 1, 1])
     """
-    ids: list[int] = []
-    mask: list[int] = []
-    run: list[tuple[str, bool]] = []
-    special = tokenizer.special_tokens
-
-    def flush() -> None:
-        for new, learned in _encode_run(tokenizer, run):
-            ids.extend(new)
-            mask.extend([int(learned)] * len(new))
-        run.clear()
-
+    special = {t.text: t for t in tokenizer.added_tokens if t.special}
+    encoding = _Encoding(tokenizer)
     for piece in pieces:
-        for text, is_special in _split(piece, tuple(special)):
-            if is_special:
-                flush()
-                ids.append(special[text])
-                mask.append(int(piece.learned))
+        for part in _parts(piece, special):
+            if isinstance(part, str):
+                encoding.add_text(part, piece.learned)
             else:
-                run.append((text, piece.learned))
-    flush()
-    return ids, mask
+                encoding.add_token(part, piece.learned)
+    encoding.flush()
+    return encoding.ids, encoding.mask
 
 
-def _split(
-    piece: Piece, special: tuple[str, ...]
-) -> Iterator[tuple[str, bool]]:
-    """Yields the parts of a piece, and whether each is a special token."""
-    known = [t for t in special if piece.spelled is None or t in piece.spelled]
-    parts = _finder(tuple(known)).split(piece.text) if known else [piece.text]
-    for index, part in enumerate(parts):
-        if part:
-            yield part, index % 2 == 1
+def _parts(
+    piece: Piece, special: Mapping[str, AddedToken]
+) -> Iterator[str | AddedToken]:
+    """Yields the texts and the special tokens that a piece spells."""
+    names = frozenset(special)
+    names = names if piece.spelled is None else names & {*piece.spelled}
+    done = 0
+    for match in finder(names).finditer(piece.text) if names else ():
+        yield piece.text[done : match.start()]
+        yield special[match[0]]
+        done = match.end()
+    yield piece.text[done:]
 
 
-@functools.lru_cache
-def _finder(tokens: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = sorted(tokens, key=len, reverse=True)
-    return re.compile(f"({'|'.join(map(re.escape, longest_first))})")
+class _Encoding:
+    """Ids and mask so far, and the text since the last special token."""
 
+    def __init__(self, tokenizer: Any) -> None:
+        self.ids: list[int] = []
+        self.mask: list[int] = []
+        self._tokenizer = tokenizer
+        self._given, self._learned = "", ""
+        self._after: AddedToken | None = None
 
-def _encode_run(
-    tokenizer: Any, run: list[tuple[str, bool]]
-) -> Iterator[tuple[list[int], bool]]:
-    """Yields ids of a text between special tokens, what is given first."""
-    given = "".join(text for text, learned in run if not learned)
-    text = "".join(text for text, _ in run)
-    if not text:
-        return
-    ids = tokenizer.encode(text, disallowed_special=())
-    if len(given) == len(text):
-        yield ids, False
-        return
-    alone = tokenizer.encode(given, disallowed_special=()) if given else []
-    border = len(os.path.commonprefix([alone, ids]))
-    yield ids[:border], False
-    yield ids[border:], True
+    def add_text(self, text: str, learned: bool) -> None:
+        """Adds text: given first, then all that follows a learned one."""
+        if learned or self._learned:
+            self._learned += text
+        else:
+            self._given += text
+
+    def add_token(self, token: AddedToken, learned: bool) -> None:
+        """Adds a special token, with the text that stands before it."""
+        self.flush(token)
+        self._after = token
+        self._add([token.id], learned)
+
+    def flush(self, before: AddedToken | None = None) -> None:
+        """Encodes the text since the last special token."""
+        given, text = self._given, self._given + self._learned
+        if self._after and self._after.rstrip:  # the space is the token's
+            given, text = given[space(text) :], text[space(text) :]
+        if before and before.lstrip:
+            text = text[: len(text) - space(text[::-1])]
+            given = given[: len(text)]
+        self._given, self._learned = "", ""
+        ids = self._encode(text)
+        border = len(os.path.commonprefix([self._encode(given), ids]))
+        border = len(ids) if given == text else border
+        self._add(ids[:border], False)
+        self._add(ids[border:], True)
+
+    def _encode(self, text: str) -> list[int]:
+        first = self._after is None
+        return self._tokenizer.encode_part(text, first) if text else []
+
+    def _add(self, ids: list[int], learned: bool) -> None:
+        self.ids += ids
+        self.mask += [int(learned)] * len(ids)
