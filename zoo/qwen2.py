@@ -74,6 +74,6 @@ QWEN2 = Family(
     weights=WeightTable(prefix="model.", rows=LLAMA_ROWS, copies=COPIES),
     tokenizer=TOKENIZER,
     chat="qwen2.5",
-    fixed={"attention_dropout": 0},
+    fixed={"attention_dropout": 0, "use_mrope": False},
     presets=PRESETS,
 )

@@ -107,6 +107,10 @@ QWEN3_MOE = Family(
         "attention_dropout": 0,
         "decoder_sparse_step": 1,
         "mlp_only_layers": [],
+        # Qwen3-Coder says also what it has not.
+        "qkv_bias": False,
+        "use_qk_norm": True,
+        "shared_expert_intermediate_size": 0,
     },
     presets=PRESETS,
 )
