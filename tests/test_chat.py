@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from keras_llm import zoo
 from keras_llm.errors import InputError
 from keras_llm.tokenizers import HostTokenizer
 from keras_llm.tokenizers.chat import TEMPLATES, ChatTemplate, Fold, Turn
@@ -68,6 +69,13 @@ def test_the_text_is_the_published_one(name: str, key: str):
 def test_every_template_is_checked_but_our_own():
     checked = {SAME.get(name, name) for name in PUBLISHED["templates"]}
     assert checked == set(TEMPLATES) - {"keras_llm"}
+
+
+def test_every_template_that_the_zoo_names_is_there():
+    named = {family.chat for family in zoo.families()}
+    named |= {zoo.find_size(name).chat for name in zoo.list()}
+    assert named - {None} <= set(TEMPLATES)
+    assert len(named) > 5
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +218,7 @@ def test_a_string_is_a_user_message():
         ("chatml", [{"role": "user", "content": 3}], "content of message 1"),
         ("chatml", [{"role": "tool", "content": ""}], "'tool'"),
         ("gemma", [system("Be kind."), user("Hi")], "first user message"),
+        ("llama2", [system("a")], "Add one"),
         ("llama2", [user("Hi"), user("Hello?")], "message 2"),
         ("llama2", [assistant("Hi")], "message 1"),
         ("llama2", [system("a"), assistant("Hi")], "message 2"),
@@ -238,6 +247,9 @@ def test_a_tokenizer_of_another_model_is_refused(tokenizers):
         ({"fold": {"at": "middle"}}, "at to be one of"),
         ({"turns": {"user": {"strip": "all"}}}, "strip"),
         ({"jinja": "{{ messages }}"}, "jinja"),
+        ({"turns": "user"}, "dictionary"),
+        ({"generation": None}, "generation"),
+        ({"last_turns": {"user": {"prefix": 3}}}, "prefix"),
     ],
 )
 def test_a_template_that_makes_no_sense_is_refused(change, words):

@@ -17,7 +17,7 @@ from keras_llm.tokenizers.chat_messages import (
     Message,
     check_messages,
 )
-from keras_llm.tokenizers.chat_turns import STRIPS, Fold, Turn
+from keras_llm.tokenizers.chat_turns import STRIPS, Fold, Turn, check_texts
 
 Messages = str | Sequence[Mapping[str, str]]
 
@@ -77,9 +77,9 @@ class ChatTemplate(Record):
     reply_start: str | None = None
 
     def __post_init__(self) -> None:
+        check_texts(self, "generation", "start", "closing")
         for name in ("turns", "first_turns", "last_turns"):
-            turns = {k: _turn(v) for k, v in getattr(self, name).items()}
-            self._set(name, turns)
+            self._set(name, _turns(name, getattr(self, name)))
         for name in ("end", "special"):
             self._set(name, tuple(getattr(self, name)))
         if isinstance(self.fold, dict):
@@ -161,13 +161,14 @@ class ChatTemplate(Record):
     ) -> Iterator[Piece]:
         """Yields the conversation in pieces; see `render` for the arguments."""
         system, talk = self._prepared(messages, add_generation_prompt)
+        fold = self.fold if system is not None else None
+        takes = self._fold_at(talk, fold) if fold else None
         yield Piece(self.start)
-        takes = self._fold_at(talk) if system is not None else None
         for index, message in enumerate(talk):
             turn, text = self._turn_of(talk, index, add_generation_prompt)
-            if index == takes and self.fold and system is not None:
+            if fold and index == takes:
                 turn = dataclasses.replace(turn, strip="none")
-                text = self.fold.joined(system, text)
+                text = fold.joined(system or "", text)
             yield from self._around(turn, message._replace(content=text))
         yield Piece(self.generation if add_generation_prompt else self.closing)
 
@@ -240,11 +241,14 @@ class ChatTemplate(Record):
             return system.content, talk[1:]
         return None, talk
 
-    def _fold_at(self, talk: list[Message]) -> int | None:
+    def _fold_at(self, talk: list[Message], fold: Fold) -> int:
         users = [i for i, message in enumerate(talk) if message.role == "user"]
-        if not users or self.fold is None:
-            return None
-        return users[0] if self.fold.at == "first" else users[-1]
+        if not users:
+            raise InputError(
+                "Expected a user message, which takes the system message in "
+                "this chat template. Received: none. Add one."
+            )
+        return users[0] if fold.at == "first" else users[-1]
 
     def _turn_of(
         self, talk: list[Message], index: int, asked: bool
@@ -279,8 +283,16 @@ class ChatTemplate(Record):
         yield Piece(turn.suffix[end:])
 
 
-def _turn(value: Turn | dict) -> Turn:
-    return value if isinstance(value, Turn) else Turn.from_dict(value)
+def _turns(name: str, values: Any) -> dict[str, Turn]:
+    if not isinstance(values, Mapping):
+        raise InputError(
+            f"Expected {name} as a dictionary from roles to turns. Received: "
+            f"{values!r:.60}."
+        )
+    return {
+        role: turn if isinstance(turn, Turn) else Turn.from_dict(turn)
+        for role, turn in values.items()
+    }
 
 
 def _replaced(value: Any, old: str, new: str) -> Any:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import NamedTuple
 
+from keras_llm.errors import InputError
 from keras_llm.records import Record
 
 
@@ -22,6 +23,25 @@ STRIPS = {
     "end": _Strip("", None),
     "newlines": _Strip("\n", ""),
 }
+
+
+def check_texts(record: Record, *names: str) -> None:
+    """Refuses a field that is no string.
+
+    Raises:
+        InputError: With the field and what it holds.
+
+    Example:
+
+    >>> check_texts(Turn(prefix="Q: "), "prefix")
+    """
+    for name in names:
+        value = getattr(record, name)
+        if not isinstance(value, str):
+            raise InputError(
+                f"Expected {name} of a {type(record).__name__} to be a "
+                f"string. Received: {value!r:.60}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +65,7 @@ class Turn(Record):
     strip: str = "none"
 
     def __post_init__(self) -> None:
+        check_texts(self, "prefix", "suffix")
         self._one_of("strip", tuple(STRIPS))
 
     def around(self, text: str) -> str:
@@ -74,6 +95,7 @@ class Fold(Record):
     strip: str = "none"
 
     def __post_init__(self) -> None:
+        check_texts(self, "prefix", "suffix")
         self._one_of("at", ("first", "last"))
         self._one_of("strip", tuple(STRIPS))
 
