@@ -1,6 +1,7 @@
 """KerasHub's models <-> ours: equal logits, equal ids, both ways."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from keras_llm.weights import TRANSPOSED
 from keras_llm.weights.table import Entry, entries_of, listing
 from keras_llm.zoo.hub_family import HubFamily
 from keras_llm.zoo.hub_rules import LENGTH
-from keras_llm.zoo.hub_tables import HUB_FAMILIES
+from keras_llm.zoo.hub_tables import family_of, hub_family
 from keras_llm.zoo.hub_tokenizers import from_hub_tokenizer, to_hub_tokenizer
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from keras_llm.model import Decoder
 
 HEAD = "token_embedding/reverse_embeddings"
+# KerasHub leaves these layers without a name; Keras counts them.
+COUNTED = re.compile(r"(?<=sparse_moe_block)_\d+(?=/)")
 PRESET_FILES = ("config.json", "metadata.json", "task.json")
 
 
@@ -59,7 +62,7 @@ def from_keras_hub(
     from keras_llm.tokenizers.chat import TEMPLATES
 
     backbone, preprocessor = _parts(source)
-    family = _family_of(backbone)
+    family = family_of(type(backbone).__name__)
     found = tokenizer or getattr(preprocessor, "tokenizer", None)
     if found is None:
         raise InputError(
@@ -92,7 +95,8 @@ def to_keras_hub(lm: "CausalLM", family: HubFamily | str) -> Any:
 
     Args:
         lm: A model whose config this family can express.
-        family: One of `HUB_FAMILIES` or its name, for example "llama3".
+        family: A family's name in KerasHub, for example "llama3": one of
+            `keras_llm.zoo.hub_tables.HUB_FAMILIES`.
 
     Raises:
         InputError: KerasHub is not installed, or its family cannot express
@@ -103,7 +107,7 @@ def to_keras_hub(lm: "CausalLM", family: HubFamily | str) -> Any:
     >>> task = to_keras_hub(lm, "gpt2")  # doctest: +SKIP
     >>> task.generate("A rose is", max_length=32)  # doctest: +SKIP
     """
-    family = _named(family)
+    family = hub_family(family) if isinstance(family, str) else family
     models = _keras_hub().models
     config = family.nearest(lm.config)
     values = family.write(config)
@@ -187,18 +191,6 @@ def _is_preset(folder: Path) -> bool:
     return all((folder / name).is_file() for name in PRESET_FILES)
 
 
-def _family_of(backbone: Any) -> HubFamily:
-    name = type(backbone).__name__
-    for family in HUB_FAMILIES.values():
-        if name == f"{family.classes}Backbone":
-            return family
-    known = ", ".join(f"{f.classes}Backbone" for f in HUB_FAMILIES.values())
-    raise InputError(
-        f"Expected a KerasHub backbone of a family we know: {known}. "
-        f"Received: {name}."
-    )
-
-
 def _config_of(
     backbone: Any, family: HubFamily, length: int | None
 ) -> DecoderConfig:
@@ -224,7 +216,7 @@ def _pairs(
         InputError: A variable is missing, unknown, or of another shape.
     """
     entries = entries_of(model, family.weights)
-    theirs = {variable.path: variable for variable in backbone.weights}
+    theirs = _variables(backbone)
     if HEAD in theirs and model.config.tie_embeddings:
         embeddings = model.get_layer("token_embedding").embeddings
         entries.append(Entry(HEAD, [embeddings], TRANSPOSED))
@@ -252,18 +244,21 @@ def _pairs(
     return [(entry, theirs[entry.name]) for entry in entries]
 
 
+def _variables(backbone: Any) -> dict[str, Any]:
+    """All weights by path, each below its layer: some are born outside."""
+    return {
+        f"{layer.name}/{_uncounted(weight.path, layer.name)}": weight
+        for layer in backbone.layers
+        for weight in layer.weights
+    }
+
+
+def _uncounted(path: str, layer: str) -> str:
+    """The path below its layer, the same whatever was built before."""
+    return COUNTED.sub("", path.removeprefix(f"{layer}/"))
+
+
 def _numpy(variable: Any) -> Any:
     from keras import ops
 
     return ops.convert_to_numpy(variable.value)
-
-
-def _named(family: HubFamily | str) -> HubFamily:
-    if isinstance(family, HubFamily):
-        return family
-    if family not in HUB_FAMILIES:
-        raise InputError(
-            f"Expected a family of KerasHub out of {', '.join(HUB_FAMILIES)}. "
-            f"Received: {family!r}."
-        )
-    return HUB_FAMILIES[family]

@@ -5,14 +5,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from keras_llm.config import (
-    GLOBAL,
-    LOCAL,
-    NO_ROTARY,
-    DecoderConfig,
-    Experts,
-    Rope,
-)
+from keras_llm.config import GLOBAL, LOCAL, NO_ROTARY, DecoderConfig, Rope
 from keras_llm.zoo.common import shortest_tile
 from keras_llm.zoo.dialect import Setting
 
@@ -20,86 +13,61 @@ LENGTH = "sequence_length"
 """The preprocessor's key; most KerasHub models have no length of their own."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """Keys that are fields of one part of the config.
-
-    Args:
-        field: "rope" or "experts".
-        names: Their key -> our field of that part.
-        always: Fields of that part that all models of the family share.
+def only(key: str, field: str, *values: float) -> Setting:
+    """Returns a key that is one field and must have one of these values.
 
     Example:
 
-    >>> rule = Part("experts", {"num_experts": "count", "top_k": "top_k"})
-    >>> rule.read({"num_experts": 8, "top_k": 2})["experts"].count
-    8
+    >>> only("epsilon", "norm_eps", 1e-6).read({"epsilon": 1e-6})
+    {'norm_eps': 1e-06}
     """
-
-    field: str
-    names: Mapping[str, str]
-    always: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Their keys."""
-        return tuple(self.names)
-
-    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the part."""
-        given = {
-            ours: values[theirs]
-            for theirs, ours in self.names.items()
-            if values.get(theirs) is not None
-        }
-        record = {"rope": Rope, "experts": Experts}[self.field]
-        return {self.field: record.from_dict({**self.always, **given})}
-
-    def write(self, config: DecoderConfig) -> dict[str, Any]:
-        """Returns the keys; none if the config lacks the part."""
-        part = getattr(config, self.field)
-        if part is None:
-            return {}
-        return {k: getattr(part, ours) for k, ours in self.names.items()}
+    return Setting(key, field, values={value: value for value in values})
 
 
-@dataclasses.dataclass(frozen=True)
-class ScaledRope:
-    """Rotary positions that a factor above one scales.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RopeKeys:
+    """Rotary positions, plain or scaled by a factor.
 
     Args:
-        kind: What the factor means, a value of `Rope.scaling`.
-        factor: Their key of the factor.
         plain: Their keys that always count -> our field of `Rope`.
+        kind: What the factor means, a value of `Rope.scaling`.
+        factor: Their key of the factor; None: the family has none.
         scaled: Their keys that count with a factor -> our field.
         neutral: What the factor and `scaled` are without scaling.
-        always: Fields of `Rope` with a factor that have no key.
+        base: Fields of `Rope` that have no key.
+        with_factor: Fields that a factor brings and that have no key.
 
     Example:
 
-    >>> rule = ScaledRope("linear", "scale", {"wavelength": "theta"})
+    >>> rule = RopeKeys(
+    ...     plain={"wavelength": "theta"}, kind="linear", factor="scale")
     >>> rule.read({"wavelength": 5e5, "scale": 2.0})["rope"].factor
     2.0
     """
 
-    kind: str
-    factor: str
-    plain: Mapping[str, str]
+    plain: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    kind: str | None = None
+    factor: str | None = None
     scaled: Mapping[str, str] = dataclasses.field(default_factory=dict)
     neutral: float | None = 1.0
-    always: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    base: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    with_factor: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Their keys."""
-        return (self.factor, *self.plain, *self.scaled)
+        return (*self.plain, *self._scaling)
+
+    @property
+    def _scaling(self) -> dict[str, str]:
+        return {self.factor: "factor", **self.scaled} if self.factor else {}
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the field `rope`."""
-        names, fields = dict(self.plain), {}
-        if values.get(self.factor) not in (None, self.neutral):
-            names |= {self.factor: "factor", **self.scaled}
-            fields = {"scaling": self.kind, **self.always}
+        names, fields = dict(self.plain), dict(self.base)
+        if self.factor and values.get(self.factor) not in (None, self.neutral):
+            names |= self._scaling
+            fields |= {"scaling": self.kind, **self.with_factor}
         for theirs, ours in names.items():
             if values.get(theirs) is not None:
                 fields[ours] = values[theirs]
@@ -110,10 +78,10 @@ class ScaledRope:
         rope = config.rope
         if rope is None:
             return {}
-        values = dict.fromkeys((self.factor, *self.scaled), self.neutral)
-        names = dict(self.plain)
-        if rope.scaling == self.kind:
-            names |= {self.factor: "factor", **self.scaled}
+        names: dict[str, str] = dict(self.plain)
+        values = dict.fromkeys(self._scaling, self.neutral)
+        if rope.scaling is not None and rope.scaling == self.kind:
+            names |= self._scaling
         return values | {k: getattr(rope, ours) for k, ours in names.items()}
 
 
@@ -190,32 +158,6 @@ class Times(Setting):
 
 
 @dataclasses.dataclass(frozen=True)
-class RootOfWidth:
-    """Token embeddings are multiplied by the square root of the width.
-
-    Example:
-
-    >>> RootOfWidth().read({"hidden_dim": 64})
-    {'embed_scale': 8.0}
-    """
-
-    key: str = "hidden_dim"
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The key of the width."""
-        return (self.key,)
-
-    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the field `embed_scale`."""
-        return {"embed_scale": math.sqrt(values[self.key])}
-
-    def write(self, config: DecoderConfig) -> dict[str, Any]:
-        """Returns nothing: the width has a rule of its own."""
-        return {}
-
-
-@dataclasses.dataclass(frozen=True)
 class RotaryLayers:
     """A list that says which layers have rotary positions.
 
@@ -227,7 +169,7 @@ class RotaryLayers:
 
     >>> RotaryLayers("on", "kinds").read(
     ...     {"on": [True, False], "num_layers": 4})
-    {'pattern': 'GNGG'}
+    {'pattern': 'GNG'}
     """
 
     key: str
