@@ -236,7 +236,7 @@ def folder(tmp_path) -> Path:
 def test_a_hub_name_is_told_apart_from_a_folder():
     refuses(
         lambda: zoo.load_hugging_face("openai-community/gpt2"),
-        "not downloaded yet",
+        "not downloaded",
         "hf download openai-community/gpt2",
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_llm.config import GLOBAL, LOCAL, DecoderConfig
 from keras_llm.errors import InputError
-from keras_llm.weights import TRANSPOSED, Layout, Row
+from keras_llm.weights import TRANSPOSED, Layout, Row, WeightTable
 from keras_llm.zoo.family import YES_OR_NO, Setting, Size
 
 # === Keys of config.json ===
@@ -237,9 +237,12 @@ COPIES = (("lm_head.weight", "model.embed_tokens.weight"),)
 # Rotary frequencies that old files carry along.
 FREQUENCIES = (f"{LAYER}.self_attn.rotary_emb.inv_freq",)
 LLAMA_ROWS = (*OUTER, *ATTENTION, *GATED_MLP, *PRE_NORMS)
+LLAMA_WEIGHTS = WeightTable(LLAMA_ROWS, "model.", copies=COPIES)
 
 
 # === Sizes ===
+
+SHAPE = ("num_layers", "hidden_dim", "num_heads", "num_kv_heads", "mlp_dim")
 
 
 def sizes(

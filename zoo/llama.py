@@ -8,13 +8,14 @@ HuggingFaceTB, of Llama 1 from table 2 of Touvron et al. 2023,
 https://arxiv.org/abs/2302.13971, and the conversion script of `transformers`.
 """
 
+import dataclasses
+
 from keras_llm.config import Rope
-from keras_llm.weights import WeightTable
 from keras_llm.zoo.common import (
-    COPIES,
     FREQUENCIES,
     LLAMA_LIKE,
-    LLAMA_ROWS,
+    LLAMA_WEIGHTS,
+    SHAPE,
     UNTIED,
     sizes,
 )
@@ -36,9 +37,6 @@ RULES = (
     UNTIED,
     RopeRule(),
 )
-WEIGHTS = WeightTable(
-    prefix="model.", rows=LLAMA_ROWS, ignored=FREQUENCIES, copies=COPIES
-)
 
 
 def stretched(factor: float) -> Rope:
@@ -50,8 +48,7 @@ def stretched(factor: float) -> Rope:
 
 COLUMNS = (
     *("license", "vocabulary_size", "context_length", "tie_embeddings"),
-    *("rope", "norm_eps"),
-    *("num_layers", "hidden_dim", "num_heads", "num_kv_heads", "mlp_dim"),
+    *("rope", "norm_eps", *SHAPE),
 )
 # Llama 1's was not for commerce: granted by Meta on request.
 FIRST = ("other", 32000, 2048, False, Rope(), 1e-6)
@@ -120,7 +117,7 @@ LLAMA = Family(
     architecture="LlamaForCausalLM",
     constants={"norm": "rms"},
     rules=RULES,
-    weights=WEIGHTS,
+    weights=dataclasses.replace(LLAMA_WEIGHTS, ignored=FREQUENCIES),
     tokenizer=TokenizerRule(
         pattern="llama3", bos="<|begin_of_text|>", eos="<|end_of_text|>"
     ),

@@ -6,12 +6,11 @@ config.json files at https://huggingface.co/mistralai.
 """
 
 from keras_llm.config import LOCAL, Rope
-from keras_llm.weights import WeightTable
 from keras_llm.zoo.common import (
-    COPIES,
     HEAD_DIM,
     HEIR_LIKE,
-    LLAMA_ROWS,
+    LLAMA_WEIGHTS,
+    SHAPE,
     WindowRule,
     sizes,
 )
@@ -21,12 +20,11 @@ from keras_llm.zoo.rope import RopeRule
 # SentencePiece up to 7B v0.3 and Small 22B; Nemo and Small 24B have byte
 # pairs in their tokenizer.json.
 TOKENIZER = TokenizerRule(pattern=None, bos="<s>", eos="</s>")
-SHARED = {"num_kv_heads": 8, "head_dim": 128, "tie_embeddings": False}
-SHAPE = ("vocabulary_size", "context_length", "num_layers", "hidden_dim")
-COLUMNS = (*SHAPE, "num_heads", "mlp_dim", "rope")
+SHARED = {"head_dim": 128, "tie_embeddings": False}
+COLUMNS = ("vocabulary_size", "context_length", *SHAPE, "rope")
 FURTHER = (*COLUMNS, "license", "chat")
-B7 = (32768, 32, 4096, 32, 14336)
-OPEN = ("apache-2.0", None)
+B7 = (32768, 32, 4096, 32, 8, 14336)
+OPEN, FAST = ("apache-2.0", None), Rope(theta=1e6)
 
 PRESETS = {
     **sizes(
@@ -41,24 +39,24 @@ PRESETS = {
         {
             "mistral-7b-v0.2": (
                 "mistralai/Mistral-7B-Instruct-v0.2",
-                *(32000, *B7, Rope(theta=1e6), "apache-2.0", "mistral_v1"),
+                *(32000, *B7, FAST, "apache-2.0", "mistral_v1"),
             ),
             "mistral-7b-v0.3": (
-                "mistralai/Mistral-7B-v0.3",
-                *(32768, *B7, Rope(theta=1e6), *OPEN),
+                *("mistralai/Mistral-7B-v0.3", 32768, *B7, FAST, *OPEN),
             ),
             "mistral-nemo-12b": (
                 "mistralai/Mistral-Nemo-Base-2407",
-                *(131072, 131072, 40, 5120, 32, 14336, Rope(theta=1e6), *OPEN),
+                *(131072, 131072, 40, 5120, 32, 8, 14336, FAST, *OPEN),
             ),
             "mistral-small-22b": (
                 "mistralai/Mistral-Small-Instruct-2409",
-                *(32768, 32768, 56, 6144, 48, 16384, Rope(theta=1e6)),
+                *(32768, 32768, 56, 6144, 48, 8, 16384, FAST),
                 *("mrl", "mistral_v3"),
             ),
             "mistral-small-24b": (
                 "mistralai/Mistral-Small-24B-Base-2501",
-                *(131072, 32768, 40, 5120, 32, 32768, Rope(theta=1e8), *OPEN),
+                *(131072, 32768, 40, 5120, 32, 8, 32768),
+                *(Rope(theta=1e8), *OPEN),
             ),
         },
     ),
@@ -75,7 +73,7 @@ MISTRAL = Family(
         RopeRule(),
         WindowRule(listed=False, window=4096),
     ),
-    weights=WeightTable(prefix="model.", rows=LLAMA_ROWS, copies=COPIES),
+    weights=LLAMA_WEIGHTS,
     tokenizer=TOKENIZER,
     chat="mistral_v3",
     fixed={"attention_dropout": 0},

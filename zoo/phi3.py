@@ -15,6 +15,7 @@ from keras_llm.zoo.common import (
     LAYER,
     OUTER,
     PRE_NORMS,
+    SHAPE,
     SWIGLU,
     UNTIED,
     WindowRule,
@@ -42,7 +43,7 @@ FUSED = (
 MINI, MEDIUM = (32, 3072, 32, 32, 8192), (40, 5120, 40, 10, 17920)
 MINI_4 = (32, 3072, 24, 8, 8192)
 COLUMNS = (
-    *("num_layers", "hidden_dim", "num_heads", "num_kv_heads", "mlp_dim"),
+    *SHAPE,
     *("vocabulary_size", "context_length", "rope", "pattern", "window"),
 )
 UNTIED_SIZES = {"norm": "rms", "tie_embeddings": False}

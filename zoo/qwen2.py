@@ -6,12 +6,11 @@ sizes from the config.json files at https://huggingface.co/Qwen.
 """
 
 from keras_llm.config import Rope
-from keras_llm.weights import WeightTable
 from keras_llm.zoo.common import (
-    COPIES,
     HEAD_DIM,
     HEIR_LIKE,
-    LLAMA_ROWS,
+    LLAMA_WEIGHTS,
+    SHAPE,
     WindowRule,
     sizes,
 )
@@ -24,7 +23,6 @@ TOKENIZER = TokenizerRule(pattern="qwen2", bos=None, eos="<|endoftext|>")
 CONSTANTS = {"bias": "qkv"}
 
 SHARED = {**CONSTANTS, "rope": Rope(theta=1e6)}
-SHAPE = ("num_layers", "hidden_dim", "num_heads", "num_kv_heads", "mlp_dim")
 COLUMNS = (
     *("license", "norm_eps", "vocabulary_size", "context_length"),
     *("tie_embeddings", *SHAPE),
@@ -71,7 +69,7 @@ QWEN2 = Family(
     architecture="Qwen2ForCausalLM",
     constants=CONSTANTS,
     rules=(*HEIR_LIKE, HEAD_DIM, RopeRule(), WINDOW),
-    weights=WeightTable(prefix="model.", rows=LLAMA_ROWS, copies=COPIES),
+    weights=LLAMA_WEIGHTS,
     tokenizer=TOKENIZER,
     chat="qwen2.5",
     fixed={"attention_dropout": 0, "use_mrope": False},

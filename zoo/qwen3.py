@@ -13,10 +13,11 @@ from keras_llm.zoo.common import (
     HEIR_LIKE,
     LLAMA_ROWS,
     QK_NORMS,
+    SHAPE,
     sizes,
 )
 from keras_llm.zoo.family import Family, Setting
-from keras_llm.zoo.qwen2 import SHAPE, TOKENIZER, WINDOW
+from keras_llm.zoo.qwen2 import TOKENIZER, WINDOW
 from keras_llm.zoo.rope import RopeRule
 
 CONSTANTS = {"qk_norm": "head"}

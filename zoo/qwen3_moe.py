@@ -14,12 +14,13 @@ from keras_llm.zoo.common import (
     OUTER,
     PRE_NORMS,
     QK_NORMS,
+    SHAPE,
     WindowRule,
     sizes,
 )
 from keras_llm.zoo.experts import BALANCE, TOP_K, ExpertsRule, expert_rows
 from keras_llm.zoo.family import YES_OR_NO, Family, Setting
-from keras_llm.zoo.qwen2 import SHAPE, SWITCH, TOKENIZER
+from keras_llm.zoo.qwen2 import SWITCH, TOKENIZER
 from keras_llm.zoo.qwen3 import CONSTANTS, HEIR_OF_128, SHARED
 from keras_llm.zoo.rope import RopeRule
 

@@ -12,14 +12,13 @@ from typing import Any
 
 from keras_llm.config import GLOBAL, NO_ROTARY, DecoderConfig, Rope
 from keras_llm.errors import InputError
-from keras_llm.weights import WeightTable
 from keras_llm.zoo.common import (
-    COPIES,
     DEPTH_AND_WIDTH,
     HEAD_DIM,
     KV_HEADS,
-    LLAMA_ROWS,
+    LLAMA_WEIGHTS,
     RMS_EPS,
+    SHAPE,
     SWIGLU,
     TIED,
     shortest_tile,
@@ -76,10 +75,7 @@ class NoRotaryRule:
 
 PRESETS = sizes(
     {"norm_eps": 1e-6, "pattern": "GGGN", "rope": Rope(theta=5e6)},
-    (
-        *("vocabulary_size", "context_length", "num_layers", "hidden_dim"),
-        *("num_heads", "num_kv_heads", "mlp_dim"),
-    ),
+    ("vocabulary_size", "context_length", *SHAPE),
     {
         "smollm3-3b": (
             "HuggingFaceTB/SmolLM3-3B",
@@ -105,7 +101,7 @@ SMOLLM3 = Family(
         RopeRule(theta=2e6),
         NoRotaryRule(),
     ),
-    weights=WeightTable(prefix="model.", rows=LLAMA_ROWS, copies=COPIES),
+    weights=LLAMA_WEIGHTS,
     tokenizer=TokenizerRule(pattern="llama3", bos=None, eos="<|end_of_text|>"),
     chat="smollm3",
     # Windows are off, so their settings say nothing.
