@@ -168,11 +168,10 @@ FAMILIES: dict[str, dict[str, dict]] = {
         all_global_top_one=dict(
             layer_types=[GLOBAL] * 2, num_experts_per_tok=1
         ),
-    ),
-    "olmo2": variants(
-        LLAMA,
-        grouped=GROUPED,
-        tied_scaled=TIED | dict(rope_parameters=YARN_ROPE),
+        # Wide enough for activations that reach the clamps.
+        clamped=dict(
+            hidden_size=96, num_hidden_layers=1, num_experts_per_tok=4
+        ),
     ),
     "gpt_neox": variants(
         NEOX,

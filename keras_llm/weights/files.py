@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.weights.packed import with_packed
 from keras_llm.weights.table import listing
 
 SINGLE_FILE = "model.safetensors"
@@ -78,7 +79,7 @@ def open_tensors(
             tensors = _sharded(stack, path)
         if not any(name.startswith(prefix) for name in tensors):
             tensors = {prefix + name: t for name, t in tensors.items()}
-        yield tensors
+        yield with_packed(tensors)
 
 
 def _tensors(stack: contextlib.ExitStack, path: Path) -> dict[str, Tensor]:
