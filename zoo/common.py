@@ -33,9 +33,10 @@ SWIGLU = Setting("hidden_act", "mlp", "silu", {"silu": "swiglu"})
 UNTIED = Setting("tie_word_embeddings", "tie_embeddings", False, YES_OR_NO)
 TIED = dataclasses.replace(UNTIED, default=True)
 LLAMA_LIKE = (*DEPTH_AND_WIDTH, *GROUPED_HEADS, RMS_EPS)
-# Llama's heirs: without this key each would have a number of its own.
+# Llama's heirs: what each takes for a missing key is its own.
 KV_HEADS = Setting("num_key_value_heads", "num_kv_heads")
-HEIR_LIKE = (*DEPTH_AND_WIDTH, KV_HEADS, RMS_EPS, SWIGLU, UNTIED)
+EPS = Setting("rms_norm_eps", "norm_eps")
+HEIR_LIKE = (*DEPTH_AND_WIDTH, KV_HEADS, EPS, SWIGLU, UNTIED)
 
 KINDS = {"full_attention": GLOBAL, "sliding_attention": LOCAL}
 
