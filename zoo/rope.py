@@ -136,9 +136,9 @@ class RopeRule:
             )
         kind = self._known(rope.scaling or "default")
         scaling = {
-            theirs: getattr(rope, ours)
+            theirs: [*value] if isinstance(value, tuple) else value
             for theirs, ours in FIELDS[kind].items()
-            if getattr(rope, ours) is not None
+            if (value := getattr(rope, ours)) is not None
         }
         if "long_factor" in scaling and rope.original_context:
             if rope.factor == config.context_length / rope.original_context:
