@@ -39,15 +39,15 @@ class CausalLM:
         chat: How messages become text, or the name of one of
             `tokenizers.chat.TEMPLATES`. Default: our own for a tokenizer
             with its special tokens, else none.
-        end_ids: Ids that end a text. Default: the tokenizer's eos. The end
-            of the model's turn in a chat always does, too.
+        end_ids: Ids that end a text. Default: the tokenizer's eos and the
+            end of the model's turn, which always ends a reply in a chat.
         starts: Whether the tokenizer's bos is put before every prompt.
         origin: Where the weights came from.
 
     Attributes:
         config: The decoder's config.
         chat_template: The chat template, or None.
-        end_ids: All ids that end a text.
+        end_ids: Ids that end a text.
 
     Raises:
         InputError: The tokenizer has ids that the model does not know, or
@@ -88,9 +88,11 @@ class CausalLM:
         self.chat_template = chosen_template(tokenizer, chat)
         self.starts, self.origin = starts, origin or Origin()
         self._given_ends = end_ids
-        self.end_ids = all_end_ids(tokenizer, self.chat_template, end_ids)
+        if end_ids is None:
+            end_ids = all_end_ids(tokenizer, self.chat_template)
+        self.end_ids = tuple(end_ids)
         check_ids(self.end_ids, model.config.vocabulary_size)
-        self._generator: TokenGenerator | None = None
+        self._generators: dict[tuple[int, ...], TokenGenerator] = {}
         self._scorer: Any = None
 
     @property
@@ -209,14 +211,18 @@ class CausalLM:
         """
         template = required(self.chat_template)
         ids, _ = template.encode(self.tokenizer, messages, True)
-        pieces = self._stream(ids, settings)
+        ends = all_end_ids(self.tokenizer, template, self.end_ids)
+        pieces = self._stream(ids, settings, ends)
         yield from after(pieces, template.reply_start)
 
     def _stream(
-        self, ids: list[int], settings: dict[str, Any]
+        self,
+        ids: list[int],
+        settings: dict[str, Any],
+        end_ids: tuple[int, ...] | None = None,
     ) -> Iterator[str]:
         chosen = self._with(settings)
-        generator = self._compiled()
+        generator = self._compiled(end_ids)
         state = generator.start([ids], chosen)
         decoder = self.tokenizer.incremental_decoder()
         stops, sent = StopStream(chosen.stop), 0
@@ -325,10 +331,14 @@ class CausalLM:
         """The ids that have a token."""
         return [i for i in ids if self.tokenizer.has_token(i)]
 
-    def _compiled(self) -> TokenGenerator:
-        if self._generator is None:
-            self._generator = TokenGenerator(self.model, self.end_ids)
-        return self._generator
+    def _compiled(
+        self, end_ids: tuple[int, ...] | None = None
+    ) -> TokenGenerator:
+        """The compiled generator that stops at these ids."""
+        end_ids = self.end_ids if end_ids is None else end_ids
+        if end_ids not in self._generators:
+            self._generators[end_ids] = TokenGenerator(self.model, end_ids)
+        return self._generators[end_ids]
 
 
 def float32_copy(model: Decoder) -> Decoder:

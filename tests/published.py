@@ -1,279 +1,176 @@
-"""Published config.json files, to the letter of public copies of them.
+"""Tiny models as they are published: config, weights, tokenizer, and beside.
 
-Preset -> the file at https://huggingface.co/REPO/blob/main/config.json, REPO
-being the preset's.
+`by_hand` needs no torch; `by_transformers` writes what `transformers` writes.
 """
 
-LLAMA_3_ENDS = dict(bos_token_id=128000, eos_token_id=128001)
-QWEN_ENDS = dict(bos_token_id=151643, eos_token_id=151643)
-MISTRAL_ENDS = dict(bos_token_id=1, eos_token_id=2)
-COMMON = dict(initializer_range=0.02, use_cache=True)
+import io
+import json
+from pathlib import Path
+from typing import Any
 
-PUBLISHED: dict[str, dict] = {
-    "gpt2": dict(
-        **COMMON,
-        activation_function="gelu_new",
-        architectures=["GPT2LMHeadModel"],
-        attn_pdrop=0.1,
-        bos_token_id=50256,
-        embd_pdrop=0.1,
-        eos_token_id=50256,
-        layer_norm_epsilon=1e-05,
-        model_type="gpt2",
-        n_ctx=1024,
-        n_embd=768,
-        n_head=12,
-        n_layer=12,
-        n_positions=1024,
-        resid_pdrop=0.1,
-        summary_activation=None,
-        summary_first_dropout=0.1,
-        summary_proj_to_labels=True,
-        summary_type="cls_index",
-        summary_use_proj=True,
-        task_specific_params={
-            "text-generation": {"do_sample": True, "max_length": 50}
-        },
-        vocab_size=50257,
-    ),
-    "pythia-70m": dict(
-        **COMMON,
-        architectures=["GPTNeoXForCausalLM"],
+import contract
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+
+from keras_llm import DecoderConfig, zoo
+from keras_llm.tokenizers import BytePairTokenizer
+
+TEXT = (
+    "Once upon a time there was a king who had a rose. The rose was red, and "
+    "the king was old. Once upon a time there was a cat; the cat had a king. "
+) * 3
+PROMPTS = ["Once upon a time", "the king had", "a", "rose, rose"]
+SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n'"
+    " + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CONFIG = DecoderConfig(
+    vocabulary_size=320,
+    context_length=64,
+    num_layers=2,
+    hidden_dim=32,
+    num_heads=4,
+    num_kv_heads=2,
+    tie_embeddings=False,
+)
+
+
+def by_hand(folder: Path, config: DecoderConfig = CONFIG, **files: Any) -> Path:
+    """Writes a llama in Hugging Face's form, without transformers.
+
+    Args:
+        folder: Where; it may be missing.
+        config: Its config.
+        **files: Names without ".json" and what these files say; None
+            leaves one out.
+    """
+    model = contract.decoder(config)
+    zoo.save_hugging_face(model, folder, "llama")
+    engine = byte_level(bos=True)
+    files = {
+        "tokenizer": json.loads(engine.to_str()),
+        "tokenizer_config": {"bos_token": "<s>", "eos_token": "</s>"},
+    } | files
+    for name, content in files.items():
+        if content is not None:
+            text = content if isinstance(content, str) else json.dumps(content)
+            (folder / f"{name}.json").write_text(text)
+    return folder
+
+
+def by_transformers(
+    folder: Path, family: str, bos: bool, **config: Any
+) -> tuple[Any, Any]:
+    """Writes a tiny model with its tokenizer; returns both as loaded back."""
+    import transformers
+
+    size = dict(
+        vocab_size=320,
+        num_hidden_layers=2,
+        hidden_size=32,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        initializer_range=0.5,
         bos_token_id=0,
-        eos_token_id=0,
-        hidden_act="gelu",
-        hidden_size=512,
-        intermediate_size=2048,
-        layer_norm_eps=1e-05,
-        max_position_embeddings=2048,
-        model_type="gpt_neox",
-        num_attention_heads=8,
-        num_hidden_layers=6,
-        rotary_emb_base=10000,
-        rotary_pct=0.25,
-        tie_word_embeddings=False,
-        torch_dtype="float16",
-        transformers_version="4.24.0",
-        use_parallel_residual=True,
-        vocab_size=50304,
-    ),
-    "llama-3.1-8b": dict(
-        **COMMON,
-        **LLAMA_3_ENDS,
-        architectures=["LlamaForCausalLM"],
-        attention_bias=False,
-        attention_dropout=0.0,
-        hidden_act="silu",
-        hidden_size=4096,
-        intermediate_size=14336,
-        max_position_embeddings=131072,
-        mlp_bias=False,
-        model_type="llama",
-        num_attention_heads=32,
-        num_hidden_layers=32,
-        num_key_value_heads=8,
-        pretraining_tp=1,
-        rms_norm_eps=1e-05,
-        rope_scaling={
-            "factor": 8.0,
-            "high_freq_factor": 4.0,
-            "low_freq_factor": 1.0,
-            "original_max_position_embeddings": 8192,
-            "rope_type": "llama3",
-        },
-        rope_theta=500000.0,
-        tie_word_embeddings=False,
-        torch_dtype="bfloat16",
-        transformers_version="4.43.0.dev0",
-        vocab_size=128256,
-    ),
-    "smollm2-135m": dict(
-        architectures=["LlamaForCausalLM"],
-        attention_bias=False,
-        attention_dropout=0.0,
-        bos_token_id=0,
-        eos_token_id=0,
-        hidden_act="silu",
-        hidden_size=576,
-        initializer_range=0.041666666666666664,
-        intermediate_size=1536,
-        is_llama_config=True,
-        max_position_embeddings=8192,
-        model_type="llama",
-        num_attention_heads=9,
-        num_hidden_layers=30,
-        num_key_value_heads=3,
-        pretraining_tp=1,
-        rms_norm_eps=1e-05,
-        rope_interleaved=False,
-        rope_scaling=None,
-        rope_theta=100000,
-        tie_word_embeddings=True,
-        torch_dtype="bfloat16",
-        transformers_version="4.40.1",
-        use_cache=True,
-        vocab_size=49152,
-    ),
-    "smollm3-3b": dict(
-        **COMMON,
-        architectures=["SmolLM3ForCausalLM"],
-        attention_bias=False,
-        attention_dropout=0.0,
-        bos_token_id=None,
-        eos_token_id=128012,
-        hidden_act="silu",
-        hidden_size=2048,
-        intermediate_size=11008,
-        layer_types=["full_attention"] * 36,
-        max_position_embeddings=65536,
-        max_window_layers=28,
-        mlp_bias=False,
-        model_type="smollm3",
-        no_rope_layer_interval=4,
-        no_rope_layers=[1, 1, 1, 0] * 9,
-        num_attention_heads=16,
-        num_hidden_layers=36,
-        num_key_value_heads=4,
-        pad_token_id=128004,
-        pretraining_tp=2,
-        rms_norm_eps=1e-06,
-        rope_scaling=None,
-        rope_theta=5000000.0,
-        sliding_window=None,
-        torch_dtype="bfloat16",
-        transformers_version="4.54.0.dev0",
-        use_sliding_window=False,
-        vocab_size=128256,
-    ),
-    "mistral-7b-v0.1": dict(
-        **COMMON,
-        **MISTRAL_ENDS,
-        architectures=["MistralForCausalLM"],
-        hidden_act="silu",
-        hidden_size=4096,
-        intermediate_size=14336,
-        max_position_embeddings=32768,
-        model_type="mistral",
-        num_attention_heads=32,
-        num_hidden_layers=32,
-        num_key_value_heads=8,
-        rms_norm_eps=1e-05,
-        rope_theta=10000.0,
-        sliding_window=4096,
-        tie_word_embeddings=False,
-        torch_dtype="bfloat16",
-        transformers_version="4.34.0.dev0",
-        vocab_size=32000,
-    ),
-    "mixtral-8x7b": dict(
-        **COMMON,
-        **MISTRAL_ENDS,
-        architectures=["MixtralForCausalLM"],
-        attention_dropout=0.0,
-        hidden_act="silu",
-        hidden_size=4096,
-        intermediate_size=14336,
-        max_position_embeddings=32768,
-        model_type="mixtral",
-        num_attention_heads=32,
-        num_experts_per_tok=2,
-        num_hidden_layers=32,
-        num_key_value_heads=8,
-        num_local_experts=8,
-        output_router_logits=False,
-        rms_norm_eps=1e-05,
-        rope_theta=1000000.0,
-        router_aux_loss_coef=0.02,
-        sliding_window=None,
-        tie_word_embeddings=False,
-        torch_dtype="bfloat16",
-        transformers_version="4.36.0.dev0",
-        vocab_size=32000,
-    ),
-    "qwen2.5-0.5b": dict(
-        **COMMON,
-        **QWEN_ENDS,
-        architectures=["Qwen2ForCausalLM"],
-        attention_dropout=0.0,
-        hidden_act="silu",
-        hidden_size=896,
-        intermediate_size=4864,
-        max_position_embeddings=32768,
-        max_window_layers=24,
-        model_type="qwen2",
-        num_attention_heads=14,
-        num_hidden_layers=24,
-        num_key_value_heads=2,
-        rms_norm_eps=1e-06,
-        rope_theta=1000000.0,
-        sliding_window=32768,
-        tie_word_embeddings=True,
-        torch_dtype="bfloat16",
-        transformers_version="4.40.1",
-        use_mrope=False,
-        use_sliding_window=False,
-        vocab_size=151936,
-    ),
-    "qwen3-0.6b": dict(
-        **COMMON,
-        architectures=["Qwen3ForCausalLM"],
-        attention_bias=False,
-        attention_dropout=0.0,
-        bos_token_id=151643,
-        eos_token_id=151645,
-        head_dim=128,
-        hidden_act="silu",
-        hidden_size=1024,
-        intermediate_size=3072,
-        max_position_embeddings=40960,
-        max_window_layers=28,
-        model_type="qwen3",
-        num_attention_heads=16,
-        num_hidden_layers=28,
-        num_key_value_heads=8,
-        rms_norm_eps=1e-06,
-        rope_scaling=None,
-        rope_theta=1000000,
-        sliding_window=None,
-        tie_word_embeddings=True,
-        torch_dtype="bfloat16",
-        transformers_version="4.51.0",
-        use_sliding_window=False,
-        vocab_size=151936,
-    ),
-    "qwen3-30b-a3b": dict(
-        **COMMON,
-        architectures=["Qwen3MoeForCausalLM"],
-        attention_bias=False,
-        attention_dropout=0.0,
-        bos_token_id=151643,
-        decoder_sparse_step=1,
-        eos_token_id=151645,
-        head_dim=128,
-        hidden_act="silu",
-        hidden_size=2048,
-        intermediate_size=6144,
-        max_position_embeddings=40960,
-        max_window_layers=48,
-        mlp_only_layers=[],
-        model_type="qwen3_moe",
-        moe_intermediate_size=768,
-        norm_topk_prob=True,
-        num_attention_heads=32,
-        num_experts=128,
-        num_experts_per_tok=8,
-        num_hidden_layers=48,
-        num_key_value_heads=4,
-        output_router_logits=False,
-        rms_norm_eps=1e-06,
-        rope_scaling=None,
-        rope_theta=1000000.0,
-        router_aux_loss_coef=0.001,
-        sliding_window=None,
-        tie_word_embeddings=False,
-        torch_dtype="bfloat16",
-        transformers_version="4.51.0",
-        use_sliding_window=False,
-        vocab_size=151936,
-    ),
-}
+        eos_token_id=1,
+        pad_token_id=None,
+    )
+    transformers.set_seed(5)
+    made = transformers.AutoConfig.for_model(family, **(size | config))
+    model = transformers.AutoModelForCausalLM.from_config(made).eval()
+    model.save_pretrained(folder)
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=byte_level(bos),
+        bos_token="<s>",
+        eos_token="</s>",
+    )
+    tokenizer.save_pretrained(folder)
+    return load_there(folder)
+
+
+def load_there(folder: Path) -> tuple[Any, Any]:
+    """Returns the model and the tokenizer that `transformers` loads."""
+    import transformers
+
+    return (
+        transformers.AutoModelForCausalLM.from_pretrained(
+            folder, attn_implementation="eager"
+        ).eval(),
+        transformers.AutoTokenizer.from_pretrained(folder),
+    )
+
+
+def greedy_there(model: Any, tokenizer: Any, prompt: str, count: int) -> str:
+    """Returns what `transformers` continues a prompt with."""
+    ids = tokenizer(prompt, return_tensors="pt")
+    out = model.generate(
+        **ids,
+        max_new_tokens=count,
+        do_sample=False,
+        pad_token_id=0,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+    )[0, ids["input_ids"].shape[1] :].tolist()
+    ends = model.generation_config.eos_token_id
+    ends = ends if isinstance(ends, list) else [ends]
+    return tokenizer.decode(
+        [token for token in out if token not in ends],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def byte_level(bos: bool) -> Tokenizer:
+    """A byte-level BPE of 320 tokens, which puts <s> first or does not."""
+    engine = Tokenizer(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    engine.train_from_iterator(
+        [TEXT],
+        trainers.BpeTrainer(
+            vocab_size=320,
+            special_tokens=SPECIAL,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    engine.post_processor = (
+        processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", 0)]
+        )
+        if bos
+        else processors.ByteLevel(trim_offsets=False)
+    )
+    return engine
+
+
+def sentence_pieces() -> bytes:
+    """A SentencePiece model of 320 pieces in Llama's way, as a file."""
+    import sentencepiece
+
+    content = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([TEXT]),
+        model_writer=content,
+        vocab_size=320,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    return content.getvalue()
+
+
+def own_tokenizer() -> BytePairTokenizer:
+    """A tokenizer that this library trained."""
+    return BytePairTokenizer.train([TEXT], 300, progress=False)

@@ -211,7 +211,7 @@ def test_ids_without_a_token_have_no_text(tmp_path):
 def test_mixed_precision_is_exported_as_float32(tmp_path):
     exported = Exported(tmp_path, "llama", "mixed_bfloat16", num_layers=1)
     exact = float32_copy(exported.lm.model)
-    exported.lm.model, exported.lm._generator = exact, None
+    exported.lm = exported.lm.replace(model=exact)
     assert exported.texts(PROMPTS) == exported.lm.generate(PROMPTS, **GREEDY)
 
 

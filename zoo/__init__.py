@@ -9,6 +9,12 @@ from keras_llm.zoo.folder import (
     read_config,
     save_hugging_face,
 )
+from keras_llm.zoo.hub_models import (
+    from_keras_hub,
+    save_keras_hub,
+    to_keras_hub,
+)
+from keras_llm.zoo.loading import load
 from keras_llm.zoo.registry import (
     config,
     families,
@@ -29,9 +35,13 @@ __all__ = [
     "families",
     "find_family",
     "find_size",
+    "from_keras_hub",
     "list",
+    "load",
     "load_hugging_face",
     "read_config",
     "register",
     "save_hugging_face",
+    "save_keras_hub",
+    "to_keras_hub",
 ]

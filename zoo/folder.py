@@ -78,7 +78,7 @@ def read_config(folder: str | os.PathLike) -> tuple[Family, DecoderConfig]:
     >>> family.name, config.hidden_dim
     ('gpt2', 8)
     """
-    values = _read_config(Path(folder))
+    values = config_values(Path(folder))
     family = find_family(values.get("model_type", ""))
     return family, family.from_hugging_face(values)
 
@@ -143,22 +143,51 @@ def write_model(
     write_text(folder / CONFIG_FILE, text + "\n")
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
+def config_values(folder: Path) -> dict[str, Any]:
+    """Returns what the config.json of a folder says.
+
+    Raises:
+        InputError: The folder or the file is not there, or is damaged.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    >>> config_values(folder)
+    {'model_type': 'gpt2'}
+    """
     if not folder.is_dir():
         raise InputError(
             f"Expected a local folder with {CONFIG_FILE}. Received: "
             f"{str(folder)!r}, which is no folder here. Names on the Hugging "
-            "Face hub are not downloaded yet: fetch it with "
-            f"`hf download {folder} --local-dir FOLDER` and pass FOLDER."
+            "Face hub are not downloaded by this function but by zoo.load, "
+            f"or with `hf download {folder} --local-dir FOLDER`."
         )
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not (folder / CONFIG_FILE).is_file():
         raise InputError(
             f"Expected {CONFIG_FILE} in {folder}. "
             f"Received: {_names(folder.iterdir())}."
-        ) from error
+        )
+    return read_json(folder / CONFIG_FILE)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the object in a JSON file.
+
+    Raises:
+        InputError: It is no JSON, or something else than an object.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "config.json"
+    >>> _ = path.write_text('{"n_layer": 2}')
+    >>> read_json(path)
+    {'n_layer': 2}
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(
             f"Expected JSON in {path}. Received: {error}. The file is "
