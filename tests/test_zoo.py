@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from contract import CONFIGS
 from peers import unpack_golden
-from published import PUBLISHED
+from published_configs import PUBLISHED
 
 from keras_llm import InputError, zoo
 from keras_llm.model import build_decoder
+from keras_llm.tokenizers.chat import TEMPLATES
 from keras_llm.tokenizers.pretokenize import split_rule
 
 GPT2, LLAMA = zoo.find_family("gpt2"), zoo.find_family("llama")
@@ -39,34 +40,6 @@ def test_a_published_config_json_is_the_preset(name):
     family = zoo.find_family(PUBLISHED[name]["model_type"])
     assert name in family.presets
     assert family.from_hugging_face(PUBLISHED[name]) == zoo.config(name)
-
-
-# Published counts, e.g. https://huggingface.co/openai-community/gpt2-xl
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("gpt2", 124_439_808),
-        ("gpt2-medium", 354_823_168),
-        ("gpt2-large", 774_030_080),
-        ("gpt2-xl", 1_557_611_200),
-    ],
-)
-def test_gpt2_sizes_have_the_published_parameters(name, parameters):
-    def count(config):
-        width, rows = config.hidden_dim, config.vocabulary_size
-        block = 12 * width**2 + 13 * width
-        return (
-            (rows + config.context_length) * width
-            + config.num_layers * block
-            + 2 * width
-        )
-
-    assert count(zoo.config(name)) == parameters
-    small = dict(vocabulary_size=11, context_length=8, num_layers=2)
-    little = zoo.config(
-        name, **small, num_heads=2, num_kv_heads=2, hidden_dim=8, head_dim=4
-    ).replace(mlp_dim=32)
-    assert build_decoder(little).count_params() == count(little)
 
 
 def test_the_published_llama():
@@ -121,6 +94,21 @@ def test_families_name_things_that_exist(family):
     assert {name for _, name in family.weights.copies} <= set(theirs)
 
 
+@pytest.mark.parametrize("family", zoo.families(), ids=lambda f: f.name)
+def test_sizes_say_where_they_are_and_how_they_talk(family):
+    repos = [size.repo for size in family.presets.values()]
+    assert len({*repos}) == len(repos) > 0
+    for size in family.presets.values():
+        assert "/" in size.repo and size.license
+        assert size.chat is None or size.chat in TEMPLATES
+    assert family.chat is None or family.chat in TEMPLATES
+
+
+def test_every_preset_has_one_family():
+    names = [name for family in zoo.families() for name in family.presets]
+    assert len({*names}) == len(names) == len(zoo.list()) - 3
+
+
 def test_unknown_names_are_answered_with_near_ones():
     refuses(lambda: zoo.config("gpt2-midium"), "gpt2-medium", "Did you mean")
     refuses(lambda: zoo.find_family("lama"), "llama", "Did you mean")
@@ -160,6 +148,72 @@ def test_dropouts_that_differ_are_refused():
 def test_scores_scaled_by_depth_are_refused():
     values = PUBLISHED_GPT2 | {"scale_attn_by_inverse_layer_idx": True}
     refuses(lambda: GPT2.from_hugging_face(values), "inverse_layer_idx=True")
+
+
+# Preset whose published file is changed, the changes, words of the refusal.
+REFUSED = [
+    ("mistral-7b-v0.1", dict(num_key_value_heads=None), ("num_key_value",)),
+    ("mistral-7b-v0.1", dict(layer_types=[]), ("layer_types=[]",)),
+    ("qwen2.5-0.5b", dict(layer_types=["full_attention"]), ("24 layers", "1")),
+    (
+        "qwen2.5-0.5b",
+        dict(layer_types=["linear_attention"] * 24),
+        ("sliding_attention", "linear_attention"),
+    ),
+    ("qwen2.5-0.5b", dict(use_mrope=True), ("use_mrope=True",)),
+    ("qwen3-0.6b", dict(attention_bias=True), ("attention_bias=True",)),
+    ("qwen3-30b-a3b", dict(num_local_experts=64), ("=128", "=64", "two names")),
+    ("qwen3-30b-a3b", dict(mlp_only_layers=[0]), ("mlp_only_layers=[0]",)),
+    ("qwen3-30b-a3b", dict(decoder_sparse_step=2), ("sparse_step=2", "only 1")),
+    ("qwen3-30b-a3b", dict(num_experts_per_tok=None), ("num_experts_per",)),
+    ("qwen3-30b-a3b", dict(num_experts_per_tok=999), ("top_k=999",)),
+    ("mixtral-8x7b", dict(router_jitter_noise=0.1), ("jitter_noise=0.1",)),
+    ("mixtral-8x7b", dict(rms_norm_eps=None), ("rms_norm_eps",)),
+    ("smollm3-3b", dict(use_sliding_window=True), ("use_sliding_window",)),
+    ("smollm3-3b", dict(no_rope_layers=[1, 0]), ("36 layers", "[1, 0]")),
+    ("smollm3-3b", dict(no_rope_layers=[2] * 36), ("0 or 1",)),
+    (
+        "smollm3-3b",
+        dict(layer_types=["sliding_attention"] * 36),
+        ("no windows", "sliding_attention"),
+    ),
+    ("pythia-70m", dict(attention_bias=False), ("attention_bias=False",)),
+    ("pythia-70m", dict(hidden_act="relu"), ("hidden_act", "'relu'")),
+    (
+        "pythia-70m",
+        dict(hidden_dropout=0.1),
+        ("hidden_dropout=0.1", "attention_dropout=None"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "words"), REFUSED)
+def test_a_changed_published_file_is_refused_by_name(name, changes, words):
+    values = PUBLISHED[name] | changes
+    family = zoo.find_family(values["model_type"])
+    refuses(lambda: family.from_hugging_face(values), *words)
+
+
+def kinds_of(name: str, **changes) -> tuple[str, int | None]:
+    """The layers' kinds and the window in a changed published file."""
+    values = PUBLISHED[name] | changes
+    config = zoo.find_family(values["model_type"]).from_hugging_face(values)
+    return config.pattern, config.window
+
+
+def test_windows_are_where_the_keys_say():
+    on = dict(use_sliding_window=True, sliding_window=99)
+    assert kinds_of("qwen2.5-0.5b", max_window_layers=0) == ("G", None)
+    assert kinds_of("qwen2.5-0.5b", **on) == ("G", None)  # from layer 24 on
+    assert kinds_of("qwen2.5-0.5b", **on, max_window_layers=0) == ("L", 99)
+    half = ("G" * 12 + "L" * 12, 99)
+    assert kinds_of("qwen2.5-0.5b", **on, max_window_layers=12) == half
+    listed = ["sliding_attention", "full_attention"] * 12
+    assert kinds_of("qwen2.5-0.5b", **on, layer_types=listed) == ("LG", 99)
+    assert kinds_of("qwen3-30b-a3b", **on) == ("L", 99)
+    assert kinds_of("mistral-7b-v0.1", sliding_window=None) == ("G", None)
+    every_third = dict(no_rope_layers=None, no_rope_layer_interval=3)
+    assert kinds_of("smollm3-3b", **every_third) == ("GGN", None)
 
 
 def test_both_biases_are_ours():
@@ -214,6 +268,15 @@ def test_rope_that_is_not_understood_is_refused_by_name(form, words):
         (LLAMA, "neox", "mlp"),
         (GPT2, "neox", "rope"),
         (GPT2, "llama", "swiglu"),
+        (LLAMA, "smollm3", "pattern"),
+        (LLAMA, "mixtral", "experts"),
+        (zoo.find_family("mixtral"), "mistral", "experts=None"),
+        (zoo.find_family("mixtral"), "qwen3_moe", "qk_norm"),
+        (zoo.find_family("mistral"), "smollm3", "pattern"),
+        (zoo.find_family("mistral"), "olmo2", "post_norm"),
+        (zoo.find_family("qwen2"), "llama", "bias"),
+        (zoo.find_family("smollm3"), "mistral", "pattern"),
+        (zoo.find_family("gpt_neox"), "gpt2", "rope=None"),
     ],
 )
 def test_a_config_that_a_family_cannot_say(family, name, word):

@@ -57,8 +57,9 @@ class NoRotaryRule:
         turning = values.get(self.listed)
         if turning is None:
             turning = [int((i + 1) % every != 0) for i in range(depth)]
-        kinds = values.get("layer_types") or ["full_attention"]
-        if len(turning) != depth or {*turning} - {0, 1} or len({*kinds}) > 1:
+        kinds = values.get("layer_types") or ()
+        windows = {*kinds} - {"full_attention"}
+        if len(turning) != depth or {*turning} - {0, 1} or windows:
             raise InputError(
                 f"Expected {self.listed} in config.json to have 0 or 1 for "
                 f"each of {depth} layers, and layer_types to have no windows. "
