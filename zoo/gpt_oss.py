@@ -11,7 +11,7 @@ from keras_llm.zoo.common import (
     ATTENTION,
     COPIES,
     DEPTH_AND_WIDTH,
-    GROUPED_HEADS,
+    KV_HEADS,
     LAYER,
     OUTER,
     PRE_NORMS,
@@ -98,7 +98,8 @@ GPT_OSS = Family(
     constants=CONSTANTS,
     rules=(
         *DEPTH_AND_WIDTH,
-        *GROUPED_HEADS,
+        KV_HEADS,
+        Setting("head_dim", "head_dim", default=64),
         Setting("rms_norm_eps", "norm_eps", default=1e-5),
         Setting("hidden_act", "mlp", "silu", {"silu": "clamped_swiglu"}),
         UNTIED,
