@@ -44,7 +44,7 @@ def library_words(pattern: str, text: str) -> list[str]:
 def split(request):
     """A pattern, and a function that splits a batch in the graph."""
     rule = split_rule(request.param)
-    constants = class_constants()
+    constants = class_constants(rule)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def starts_of(strings):

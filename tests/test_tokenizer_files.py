@@ -144,6 +144,15 @@ def test_merges_listed_in_every_way_load_equal(tmp_path):
     assert engine.encode(HOUSE).ids == ours.encode(HOUSE)
 
 
+DIGITS_AND_SPACES = {
+    "type": "Sequence",
+    "pretokenizers": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True},
+    ],
+}
+
+
 def _edit(content, path, value):
     for key in path[:-1]:
         content = content[key]
@@ -153,21 +162,20 @@ def _edit(content, path, value):
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        (("normalizer",), {"type": "NFC"}, "no normalizer.*NFC"),
+        (("normalizer",), {"type": "NFKC"}, "no normalizer but NFC.*NFKC"),
         (("model", "type"), "WordPiece", "WordPiece"),
         (("model", "dropout"), 0.1, "dropout"),
         (("model", "byte_fallback"), True, "byte_fallback"),
         (("model", "end_of_word_suffix"), "</w>", "</w>"),
         (("pre_tokenizer",), None, "ByteLevel"),
         (("pre_tokenizer",), {"type": "Metaspace"}, "Metaspace"),
-        (("pre_tokenizer", "add_prefix_space"), True, "prefix space"),
+        (("pre_tokenizer",), DIGITS_AND_SPACES, "no space before each"),
         (
             ("post_processor",),
             {"type": "BertProcessing"},
             "post_processor.*BertProcessing",
         ),
-        (("added_tokens", 0, "lstrip"), True, "lstrip"),
-        (("added_tokens", 0, "content"), "  ", "exactly their text"),
+        (("added_tokens", 0, "single_word"), True, "a word of its own"),
         (("model", "vocab", "日"), 9999, "日"),
         (("model", "vocab", "aa"), 3, "different id"),
         (("model", "merges"), [], "a merge for each token"),

@@ -286,9 +286,22 @@ def test_what_cannot_be_encoded_is_said(one):
         one(tf.constant([["a"]]))
     with pytest.raises(InputError, match="sequence_length.*-1"):
         BytePairTokenizer(one.vocabulary, sequence_length=-1)
-    ranks = {bytes([byte]): byte for byte in range(256)} | {b"xyz": 256}
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    ranks |= {b"xyz": 256, b"yz": 257}
     with pytest.raises(InputError, match="merge by merge.*b'xyz'"):
         BytePairTokenizer(Vocabulary(ranks))("a")
+
+
+def test_a_token_no_merge_reaches_is_a_whole_word_in_the_graph():
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    ranks |= {b"xyz": 256, b"ab": 257, b" long word": 258, b" abcdef": 259}
+    ranks |= {"日本".encode(): 260}
+    tokenizer = BytePairTokenizer(Vocabulary(ranks))
+    strings = ["xyz xyz", "", "xyzab", " abcdef ab abcdef", "日本 日本語"]
+    assert tokenizer(tf.constant(strings)).to_list() == plain(
+        tokenizer, strings
+    )
+    assert tokenizer.encode("xyz") == [256]
 
 
 def test_an_id_without_a_token_is_refused_in_the_graph(one):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from hypothesis import strategies
 
-PATTERNS = ("gpt2", "gpt4", "llama3", "qwen2")
+PATTERNS = (
+    *("gpt2", "gpt4", "llama3", "qwen2"),
+    *("digits", "o200k", "tekken"),
+)
 
 HOUSE = """The little house stood at the end of the lane, and nobody's cat \
 would go past it. It's said that they'd have gone if they'd known better; \

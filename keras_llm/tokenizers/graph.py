@@ -6,14 +6,14 @@ stores once however many signatures use them.
 """
 
 import functools
-from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from keras_llm.tokenizers.graph_compose import Composer
 from keras_llm.tokenizers.graph_merge import merge, merge_constants
 from keras_llm.tokenizers.graph_split import word_starts
 from keras_llm.tokenizers.graph_text import END, class_constants, read
+from keras_llm.tokenizers.graph_words import WholeWords, whole_first
 from keras_llm.tokenizers.vocabulary import Vocabulary
 
 _SHORT = 7
@@ -35,7 +35,18 @@ class GraphEngine:
     @functools.cached_property
     def _constants(self) -> dict[str, tf.Tensor]:
         with tf.init_scope(), tf.device("CPU"):
-            return class_constants() | merge_constants(self.vocabulary)
+            classes = class_constants(self.vocabulary.rule)
+            return classes | merge_constants(self.vocabulary)
+
+    @functools.cached_property
+    def _whole(self) -> WholeWords | None:
+        unreached = [t for t, p in self.vocabulary.splits.items() if p is None]
+        ids = {token: self.vocabulary.ranks[token] for token in unreached}
+        return WholeWords(ids) if ids else None
+
+    @functools.cached_property
+    def _composer(self) -> Composer:
+        return Composer()
 
     def encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Returns int32 ids `(batch, None)` of strings `(batch,)`."""
@@ -44,14 +55,20 @@ class GraphEngine:
             return self._encode(strings)
 
     def _encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
+        if self.vocabulary.prefix_space:
+            bare = (tf.strings.substr(strings, 0, 1) != " ") & (strings != "")
+            spaced = tf.strings.join([" ", strings])
+            strings = tf.where(bare, spaced, strings)
         joined, data, kinds = read(strings, self._constants)
         starts = tf.where(word_starts(data, kinds, self.vocabulary.rule))
         starts = tf.cast(starts[:, 0], tf.int32)
         lengths = tf.concat([starts[1:], [tf.size(data)]], 0) - starts
         words, count = _different(joined, data, starts, lengths)
-        ids, offsets, counts = self._encode_words(
-            data, *_examples(words, count, starts, lengths)
-        )
+        places = _examples(words, count, starts, lengths)
+        ids, offsets, counts = self._encode_words(data, *places)
+        if self._whole is not None:
+            found = self._whole.find(tf.strings.substr(joined, *places))
+            ids, offsets, counts = whole_first(found, ids, offsets, counts)
         offsets, counts = (tf.gather(x, words) for x in (offsets, counts))
         bounds = tf.concat([[0], tf.cumsum(counts)], 0)
         values = tf.gather(ids, _ranges(offsets, counts, bounds))
@@ -78,7 +95,10 @@ class GraphEngine:
 
     def normalize(self, strings: tf.Tensor) -> tf.Tensor:
         """Returns the texts as they are split, `(batch,)`."""
-        return strings
+        if self.vocabulary.normalizer is None:
+            return strings
+        with tf.device("CPU"):
+            return self._composer.compose(strings)
 
 
 def _different(joined, data, starts, lengths) -> tuple[tf.Tensor, tf.Tensor]:

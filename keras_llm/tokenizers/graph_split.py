@@ -8,19 +8,14 @@ character after the white space sets on the last one of it.
 
 import tensorflow as tf
 
-from keras_llm.tokenizers.graph_text import (
-    END,
-    is_continuation,
-    shift,
-    spread,
+from keras_llm.tokenizers.graph_case import case_starts
+from keras_llm.tokenizers.graph_modern import (
+    contractions,
+    last_spaces,
+    modern_starts,
 )
-from keras_llm.tokenizers.pretokenize import (
-    LETTER,
-    NUMBER,
-    OTHER,
-    SPACE,
-    SplitRule,
-)
+from keras_llm.tokenizers.graph_text import END, is_continuation, shift
+from keras_llm.tokenizers.pretokenize import NUMBER, OTHER, SPACE, SplitRule
 
 
 def word_starts(
@@ -33,116 +28,38 @@ def word_starts(
         kinds: uint8 class of each byte's character.
         rule: The split rule.
     """
-    before = shift(kinds, 1)
-    blank = shift(data == 0x20, 1)
-    first = ~is_continuation(data)
-    inner, forced = _contractions(data, before, blank, rule.modern)
-    last = _last_spaces(data, kinds, before)
-    split = _modern if rule.modern else _gpt2
-    starts = split(data, kinds, before, blank, first, last, rule)
-    starts = (starts & ~inner) | forced
-    return (starts & first) | (data == END)
+    if rule.case:
+        starts = case_starts(data, kinds, rule)
+    elif rule.modern:
+        starts = _modern(data, kinds, rule)
+    else:
+        starts = _gpt2(data, kinds, rule)
+    return (starts & ~is_continuation(data)) | (data == END)
 
 
-def _gpt2(data, kinds, before, blank, first, last, rule) -> tf.Tensor:
+def _gpt2(data, kinds, rule) -> tf.Tensor:
+    before, blank = shift(kinds, 1), shift(data == 0x20, 1)
+    _, inner, forced = contractions(data, _may_contract(data, kinds), False)
     changed = (kinds != before) & ~blank
-    space = kinds == SPACE
-    return (changed & ~space) | (space & ((before != SPACE) | last))
+    space, last = kinds == SPACE, last_spaces(data, kinds, before)
+    if rule.numerals_first:
+        number = kinds == NUMBER
+        changed |= number
+        # White space before a number stays together, as at the end.
+        ends = tf.where(number, tf.zeros_like(kinds), kinds)
+        last = last_spaces(data, ends, before)
+    starts = (changed & ~space) | (space & ((before != SPACE) | last))
+    return (starts & ~inner) | forced
 
 
-def _modern(data, kinds, before, blank, first, last, rule) -> tf.Tensor:
+def _modern(data, kinds, rule) -> tf.Tensor:
+    _, inner, forced = contractions(data, _may_contract(data, kinds), True)
     newline = (data == 0x0A) | (data == 0x0D)
-    changed = kinds != before
-    symbol = (kinds == OTHER) & changed & ~blank
-    # A symbol alone before a letter belongs to the letters, as white space
-    # other than a newline does.
-    alone = shift(spread(symbol & first, ~first), 1)
-    taken = ((before == SPACE) & ~shift(newline, 1)) | alone
-    letter = (kinds == LETTER) & changed & ~taken
-    number = _numbers(kinds, before, first, rule.digits)
-    head = (kinds == SPACE) & changed & ~((before == OTHER) & newline)
-    space = head | (last & ~newline)
-    space |= _after_newlines(kinds, before, newline, rule.joined_end)
-    return symbol | letter | number | space
+    starts = modern_starts(data, kinds, newline, rule)
+    return (starts & ~inner) | forced
 
 
-def _contractions(data, before, blank, any_case) -> tuple:
-    """Returns which bytes are inside a contraction, and which come after."""
-    mark = (data == 0x27) & (before != OTHER) & ~blank
-    letters = tf.bitwise.bitwise_or(data, 0x20) if any_case else data
-    one, two = shift(letters, -1), shift(letters, -2)
-    short = mark & _is_any(one, "stmd")
-    pair = ((one == ord("l")) & (two == ord("l"))) | (
-        ((one == ord("r")) | (one == ord("v"))) & (two == ord("e"))
-    )
-    long = mark & pair
-    if any_case:
-        # The long s, two bytes, is an s in another case.
-        long |= mark & (shift(data, -1) == 0xC5) & (shift(data, -2) == 0xBF)
-    either = short | long
-    inner = shift(either, 1) | shift(long, 2)
-    forced = shift(short, 2) | shift(long, 3)
-    return inner, forced
-
-
-def _is_any(values: tf.Tensor, letters: str) -> tf.Tensor:
-    found = values == ord(letters[0])
-    for letter in letters[1:]:
-        found |= values == ord(letter)
-    return found
-
-
-def _last_spaces(data, kinds, before) -> tf.Tensor:
-    """Marks the last white space of each run that something follows."""
-    after = (before == SPACE) & (kinds != SPACE) & (kinds != 0)
-    later = shift(is_continuation(data), 1)
-    longer = shift(later, 1)
-    marks = shift(after & ~later, -1)
-    marks |= shift(after & later & ~longer, -2)
-    return marks | shift(after & later & longer, -3)
-
-
-def _numbers(kinds, before, first, digits) -> tf.Tensor:
-    """Marks every `digits`-th number of a run."""
-    number = (kinds == NUMBER) & first
-    if digits == 1:
-        return number
-    at = tf.where(number)
-    fresh = tf.gather_nd(before, at) != NUMBER
-    order = tf.range(tf.size(fresh))
-    run = tf.cumsum(tf.cast(fresh, tf.int32)) - 1
-    offset = order - tf.gather(tf.boolean_mask(order, fresh), run)
-    chosen = tf.boolean_mask(at, offset % digits == 0)
-    marks = tf.zeros_like(number)
-    return tf.tensor_scatter_nd_update(
-        marks, chosen, tf.ones_like(chosen[:, 0], tf.bool)
-    )
-
-
-def _after_newlines(kinds, before, newline, joined_end) -> tf.Tensor:
-    """Marks white space that starts a word because newlines end before it.
-
-    That is the first white space after the run's last newline, and after
-    newlines that a symbol took along. Few places matter (newlines, what
-    follows them and where white space ends), so they are looked at alone.
-    """
-    after = (kinds == SPACE) & ~newline & shift(newline, 1)
-    leaves = (before == SPACE) & (kinds != SPACE)
-    at = tf.where(newline | after | leaves)
-    after, leaves, newline = (
-        tf.gather_nd(x, at) for x in (after, leaves, newline)
-    )
-    previous = tf.gather_nd(before, at)
-    # The newlines in front: were they taken along by a symbol?
-    heads = newline & ~shift(newline, 1)
-    taken = tf.concat([[False], tf.boolean_mask(previous == OTHER, heads)], 0)
-    taken = tf.gather(taken, tf.cumsum(tf.cast(heads, tf.int32)))
-    final = shift(leaves, -1)
-    if joined_end:
-        final &= shift(tf.gather_nd(kinds, at), -1) != 0
-    chosen = tf.boolean_mask(at, after & (taken | final))
-    return tf.tensor_scatter_nd_update(
-        tf.zeros_like(kinds, tf.bool),
-        chosen,
-        tf.ones_like(chosen[:, 0], tf.bool),
-    )
+def _may_contract(data, kinds) -> tf.Tensor:
+    """Marks the apostrophes that start a word, and so may contract."""
+    blank = shift(data == 0x20, 1)
+    return (data == 0x27) & (shift(kinds, 1) != OTHER) & ~blank

@@ -15,6 +15,7 @@ from keras_llm.tokenizers.pretokenize import (
     NUMBER,
     OTHER,
     SPACE,
+    SplitRule,
     character_classes,
 )
 
@@ -32,9 +33,9 @@ def shift(values: tf.Tensor, steps: int) -> tf.Tensor:
     return tf.concat([values, border], 0)[-steps:]
 
 
-def class_constants() -> dict[str, tf.Tensor]:
+def class_constants(rule: SplitRule) -> dict[str, tf.Tensor]:
     """Returns the character classes as eager constants, 38 kB together."""
-    blocks, classes = character_classes()
+    blocks, classes = character_classes(rule.numeral, rule.case)
     return {"blocks": tf.constant(blocks), "classes": tf.constant(classes)}
 
 

@@ -3,12 +3,14 @@
 import functools
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_llm.errors import InputError
+from keras_llm.tokenizers.added import AddedToken
 from keras_llm.tokenizers.base import Tokenizer
 from keras_llm.tokenizers.graph_added import with_added
 from keras_llm.tokenizers.graph_decode import GraphDecoder
@@ -81,6 +83,17 @@ class TokenizerLayer(Tokenizer, keras.layers.Layer):
         return {}
 
     @functools.cached_property
+    def _text_tokens(self) -> list[AddedToken]:
+        """The added tokens that texts become, as they are looked for."""
+        return [
+            replace(token, text=self._normalize(token.text))
+            if token.normalized
+            else token
+            for token in self.added_tokens
+            if not token.special
+        ]
+
+    @functools.cached_property
     def _decoder(self) -> GraphDecoder:
         return GraphDecoder(self.pieces, [*self.special_tokens.values()])
 
@@ -136,11 +149,11 @@ class TokenizerLayer(Tokenizer, keras.layers.Layer):
                 "Expected strings of shape (batch,). Received: shape "
                 f"{tuple(strings.shape)}."
             )
-        tokens = [t for t in self.added_tokens if not t.special]
         # Most of these operations are slow or missing on an accelerator.
         with tf.device("CPU"):
             return with_added(
-                strings, tokens, self._graph_normalize, self._graph_encode
+                *(strings, self._text_tokens),
+                *(self._graph_normalize, self._graph_encode),
             )
 
     def graph_decode(

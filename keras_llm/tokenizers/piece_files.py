@@ -9,6 +9,7 @@ from typing import Any
 from keras_llm import files
 from keras_llm.errors import InputError
 from keras_llm.tokenizers.added import AddedToken
+from keras_llm.tokenizers.hugging_face import token_text
 from keras_llm.tokenizers.piece_json import convert
 from keras_llm.tokenizers.piece_model import (
     CONTROL,
@@ -136,8 +137,3 @@ def _told(token_id: int, told: Mapping[str, Any]) -> AddedToken:
     names = ("special", "lstrip", "rstrip")
     flags = {name: bool(told.get(name)) for name in names}
     return AddedToken(told["content"], token_id, **flags)
-
-
-def token_text(token: Any) -> str | None:
-    """The text of a token that a config names; it may be an object."""
-    return token["content"] if isinstance(token, Mapping) else token

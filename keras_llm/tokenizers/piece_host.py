@@ -80,9 +80,14 @@ class PieceHost(Tokenizer):
 
     def _encode_texts(self, texts: list[str], first: bool) -> list[list[int]]:
         prefix = self.piece_model.prefix
-        if prefix == "each" or (prefix == "first" and first):
+        if prefix == "always" or (prefix == "first" and first):
             texts = [_prefixed(text) for text in texts]
         return self._processor.encode(texts) if texts else []
+
+    def _normalize(self, text: str) -> str:
+        if self.piece_model.prefix != "normalized" or not text:
+            return text
+        return SPACE + text.replace(" ", SPACE)
 
 
 def _prefixed(text: str) -> str:

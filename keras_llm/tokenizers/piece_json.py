@@ -7,10 +7,17 @@ the space spelled as "▁". What is understood here gives the same ids as
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from keras_llm.errors import InputError
 from keras_llm.tokenizers.added import AddedToken
+from keras_llm.tokenizers.hugging_face import (
+    first_of_template,
+    parts,
+    read_added,
+    token_text,
+)
 from keras_llm.tokenizers.piece_model import (
     BYTE,
     CONTROL,
@@ -35,20 +42,6 @@ _IDLE_SPLIT = {
 }
 
 
-def is_piece_model(content: Mapping[str, Any]) -> bool:
-    """Says whether a `tokenizer.json` is of SentencePiece's kind.
-
-    Example:
-
-    >>> is_piece_model({"model": {"type": "BPE", "byte_fallback": True}})
-    True
-    """
-    model = content.get("model", {})
-    return model.get("type") == "Unigram" or (
-        model.get("type", "BPE") == "BPE" and bool(model.get("byte_fallback"))
-    )
-
-
 def convert(
     content: Mapping[str, Any], config: Mapping[str, Any]
 ) -> PieceModel:
@@ -64,83 +57,47 @@ def convert(
     model = content["model"]
     if model.get("type", "BPE") != "BPE":
         raise _refuse("the model BPE (or a .model file)", model["type"])
-    if model.get("dropout") or model.get("ignore_merges"):
-        raise _refuse("neither dropout nor ignore_merges", "one of them")
-    prefix, dummy = _prefix(content)
-    added = [_added(token) for token in content["added_tokens"]]
-    message = _message(model, {token.id for token in added}, dummy)
-    found = PieceModel(message.SerializeToString(deterministic=True))
-    spaced = dummy or prefix != "model"
-    cut, inside = [], []
-    for token in added:
-        plain = token.normalized and dummy
-        plain |= not spaced and not {SPACE, " "} & {*token.text}
-        if token.special or not plain:
-            cut.append(token)
-        else:
-            inside.append(token)
-    named = [_name(config, role) for role in ("bos_token", "eos_token")]
-    # What a config names to mark the start or the end is never text.
-    cut = [
-        AddedToken(t.text, t.id, **{**t.flags, "special": True})
-        if t.text in named
-        else t
-        for t in cut
-    ]
-    found = extended(found, [*inside, *(t for t in cut if t.special)])
-    found = _with_cut(found, cut, prefix)
-    return _with_roles(found, content, config, *named)
-
-
-def _with_cut(
-    model: PieceModel, cut: Sequence[AddedToken], prefix: str
-) -> PieceModel:
-    """Keeps the added tokens that are cut out; as pieces they are inert."""
-    inert = [t for t in cut if not t.special]
-    model = extended(model, [AddedToken(t.text, t.id) for t in inert])
-    return PieceModel(
-        model.proto, tuple(cut), prefix=prefix, hidden=model.hidden
+    for key in ("dropout", "ignore_merges", "end_of_word_suffix"):
+        if model.get(key):
+            raise _refuse(f"{key} at its default", {key: model[key]})
+    added = read_added(content["added_tokens"], config)
+    prefix = _prefix(content)
+    if prefix == "model" and any(token.normalized for token in added):
+        prefix = "normalized"  # before normalized tokens are looked for
+    message = _message(model, {token.id for token in added})
+    message.normalizer_spec.add_dummy_prefix = prefix == "model"
+    found = PieceModel(
+        message.SerializeToString(deterministic=True), prefix=prefix
     )
+    # Ordinary text that nothing is put before may be left to SentencePiece;
+    # what else is added has to be cut out first.
+    inside = {
+        token.text
+        for token in added
+        if not token.special
+        and prefix == "never"
+        and (token.normalized or not {SPACE, " "} & {*token.text})
+    }
+    found = extended(found, [t for t in added if t.text in inside])
+    # As pieces, the others are inert: they have been cut out before.
+    cut = [token for token in added if token.text not in inside]
+    found = extended(found, [AddedToken(t.text, t.id) for t in cut])
+    found = replace(found, added=tuple(cut))
+    return _with_ends(found, content, config)
 
 
-def _with_roles(
-    model: PieceModel,
-    content: Mapping[str, Any],
-    config: Mapping[str, Any],
-    bos: str | None,
-    eos: str | None,
+def _with_ends(
+    model: PieceModel, content: Mapping[str, Any], config: Mapping[str, Any]
 ) -> PieceModel:
     special = {token.text for token in model.added if token.special}
-    first = first_of_template(content.get("post_processor"))
-    bos = bos if config.get("add_bos_token") else first
-    eos = eos or ("</s>" if "</s>" in special else None)
-    return PieceModel(
-        model.proto,
-        model.added,
-        bos if bos in special else None,
-        eos if eos in special else None,
-        model.prefix,
-        model.hidden,
+    bos, eos = (token_text(config.get(f"{r}_token")) for r in ("bos", "eos"))
+    if not config.get("add_bos_token"):
+        bos = first_of_template(content.get("post_processor"))
+    return replace(
+        model,
+        bos=bos if bos in special else None,
+        eos=eos if eos in special else None,
     )
-
-
-def first_of_template(node: Any) -> str | None:
-    """Returns the special token that a post_processor puts first, or None.
-
-    Example:
-
-    >>> first_of_template({"type": "TemplateProcessing", "single": [
-    ...     {"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]})
-    '<s>'
-    """
-    if not node:
-        return None
-    if node["type"] == "Sequence":
-        found = [first_of_template(part) for part in node["processors"]]
-        return next((token for token in found if token), None)
-    if node["type"] != "TemplateProcessing" or not node["single"]:
-        return None
-    return node["single"][0].get("SpecialToken", {}).get("id")
 
 
 def _refuse(what: str, received: Any) -> InputError:
@@ -152,46 +109,26 @@ def _refuse(what: str, received: Any) -> InputError:
     )
 
 
-def _prefix(content: Mapping[str, Any]) -> tuple[str, bool]:
-    """Which texts get a space, and whether SentencePiece itself does it."""
+def _prefix(content: Mapping[str, Any]) -> str:
+    """Which texts get a space, see `PieceModel`."""
     normalizer = content.get("normalizer")
-    steps = _steps(normalizer, "normalizers")
-    splitter = content.get("pre_tokenizer")
-    if splitter == _IDLE_SPLIT and _REPLACE in steps:
-        splitter = None
+    steps, splitter = parts(normalizer, "normalizers"), None
+    if content.get("pre_tokenizer") != _IDLE_SPLIT or _REPLACE not in steps:
+        splitter = content.get("pre_tokenizer")
     if splitter is None:
         if steps == [_REPLACE]:
-            return "model", False
+            return "never"
         if steps == [_PREPEND, _REPLACE]:
-            # What is cut out of a text has texts around it, each of which
-            # is normalized alone: SentencePiece's own rule for a text.
-            return "model", True
+            return "model"
         raise _refuse("spaces replaced by ▁", normalizer)
     if splitter.get("type") != "Metaspace" or steps:
         raise _refuse("Metaspace or no pre_tokenizer", splitter or normalizer)
     if splitter.get("replacement") != SPACE or splitter.get("split", True):
         raise _refuse("a Metaspace that does not split", splitter)
-    scheme = splitter.get("prepend_scheme", "always")
-    return {"always": "each", "first": "first"}.get(scheme, "model"), False
+    return splitter.get("prepend_scheme", "always")
 
 
-def _steps(node: Any, key: str) -> list[Any]:
-    if node is None:
-        return []
-    return list(node[key]) if node["type"] == "Sequence" else [node]
-
-
-def _added(token: Mapping[str, Any]) -> AddedToken:
-    if token.get("single_word"):
-        raise _refuse("added tokens that stand anywhere", dict(token))
-    names = ("special", "lstrip", "rstrip", "normalized")
-    flags = {name: bool(token.get(name)) for name in names}
-    # Without special characters, it is the same before and after.
-    flags["normalized"] &= not flags["special"]
-    return AddedToken(token["content"], token["id"], **flags)
-
-
-def _message(model: Mapping[str, Any], added: set[int], dummy: bool) -> Any:
+def _message(model: Mapping[str, Any], added: set[int]) -> Any:
     vocabulary: Mapping[str, int] = model["vocab"]
     ids = sorted(vocabulary.values())
     if ids != list(range(len(ids))):
@@ -219,7 +156,6 @@ def _message(model: Mapping[str, Any], added: set[int], dummy: bool) -> Any:
     trainer.unk_id, trainer.unk_piece = kinds.index(UNKNOWN), unknown
     trainer.bos_id = trainer.eos_id = trainer.pad_id = -1
     normalizer.name = "identity"
-    normalizer.add_dummy_prefix = dummy
     normalizer.remove_extra_whitespaces = False
     normalizer.escape_whitespaces = True
     return message
@@ -248,8 +184,3 @@ def _ranks(merges: Sequence[Any]) -> dict[str, int]:
             raise _refuse("a merge for each of its tokens", list(used))
         latest, name = places[used], text
     return ranks
-
-
-def _name(config: Mapping[str, Any], role: str) -> str | None:
-    token = config.get(role)
-    return token["content"] if isinstance(token, Mapping) else token

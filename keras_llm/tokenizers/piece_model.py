@@ -23,7 +23,7 @@ from keras_llm.tokenizers.extra import extra
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 SPACE = "▁"
 UNKNOWN_SURFACE = " ⁇ "  # what SentencePiece shows for an unknown character
-PREFIXES = ("model", "first", "each")
+PREFIXES = ("model", "first", "always", "never", "normalized")
 
 
 def messages() -> Any:
@@ -44,10 +44,11 @@ class PieceModel:
             texts before SentencePiece sees them.
         bos: The special token that starts a text, or None.
         eos: The special token that ends a text, or None.
-        prefix: Which texts get a space before them: "model", those that
-            SentencePiece gives one; "first", what has nothing before it and
-            does not start with a space; "each", what is between two added
-            tokens, too.
+        prefix: Which texts get a space before them. "model": those that
+            SentencePiece gives one. "first": what has nothing before it and
+            does not start with a space. "always": what is between two added
+            tokens, too. "never": none. "normalized": all, before normalized
+            tokens are cut out.
         hidden: Ids that are pieces of the model and no tokens at all.
 
     Raises:
@@ -100,8 +101,9 @@ class PieceModel:
             table[i] = None
         rule = self.message.normalizer_spec
         stripped = rule.add_dummy_prefix or rule.remove_extra_whitespaces
+        stripped |= self.prefix not in ("model", "never")
         first = table
-        if stripped or self.prefix != "model":
+        if stripped:
             first = [
                 _stripped(data, piece.type)
                 for data, piece in zip(table, self.message.pieces, strict=True)

@@ -19,7 +19,16 @@ _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _SYMBOLS = r" ?[^\s\p{L}\p{N}]+[\r\n]*"
 _NEWLINES = r"\s*[\r\n]+"
 
+# What a word of OpenAI's later rule is made of: capitals, then small letters;
+# letters without case and marks are both.
+_UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+_SMALL = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+# Of `tokenizers`' Digits; it follows a later Unicode than its expressions.
+_NUMERAL = r"\p{N}\x{11DE0}-\x{11DE9}\x{16FF4}-\x{16FF6}"
+
 LETTER, NUMBER, SPACE, OTHER = 1, 2, 4, 8
+# Beside LETTER, LETTER and OTHER, where a rule asks for case.
+UPPER, LOWER, MARK = 16, 32, 64
 _BLOCK = 256
 
 
@@ -34,9 +43,14 @@ class SplitRule:
         modern: False for GPT-2's shape. True for the shape that GPT-4
             brought: contractions in any case, a word takes one symbol before
             it along, symbols take the newlines after them along.
-        digits: Longest run of numbers in one word; 0 for no limit.
+        digits: Longest run of numbers in one word; 0 for no limit. In GPT-2's
+            shape, 1 means that all white space before a number is one word.
         joined_end: White space at the end of the text is one word even if it
             has newlines inside.
+        case: A capital after a small letter starts a word, marks belong to
+            letters, and symbols take slashes after newlines along.
+        suffixes: With `case`: a contraction belongs to the word before it.
+        numeral: What a number is, as the inside of a character class.
     """
 
     name: str
@@ -44,6 +58,32 @@ class SplitRule:
     modern: bool
     digits: int
     joined_end: bool = False
+    case: bool = False
+    suffixes: bool = False
+    numeral: str = r"\p{N}"
+
+    @property
+    def alone(self) -> bool:
+        """Whether ByteLevel's own expression is this rule."""
+        return not self.modern and not self.digits
+
+    @property
+    def numerals_first(self) -> bool:
+        """Whether numbers are cut out before anything else."""
+        return not self.modern and self.digits == 1
+
+
+def _with_case(name: str, digits: int, suffixes: bool) -> SplitRule:
+    suffix = f"{_ANY_CASE}?" if suffixes else ""
+    before = r"[^\r\n\p{L}\p{N}]?"
+    numbers = rf"\p{{N}}{{1,{digits}}}" if digits > 1 else r"\p{N}"
+    words = (f"{_UPPER}*{_SMALL}+", f"{_UPPER}+{_SMALL}*")
+    words = tuple(f"{before}{word}{suffix}" for word in words)
+    symbols = r" ?[^\s\p{L}\p{N}]+[\r\n/]*"
+    parts = (*words, numbers, symbols, _NEWLINES, _SPACES)
+    return SplitRule(
+        name, "|".join(parts), True, digits, case=True, suffixes=suffixes
+    )
 
 
 def _modern(name: str, digits: int, joined_end: bool = False) -> SplitRule:
@@ -55,6 +95,11 @@ def _modern(name: str, digits: int, joined_end: bool = False) -> SplitRule:
 
 _GPT2 = rf"{_LOWER}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|{_SPACES}"
 
+_DIGITS = (
+    rf"{_LOWER}| ?\p{{L}}+|[{_NUMERAL}]| ?[^\s\p{{L}}{_NUMERAL}]+"
+    rf"|\s+(?![^\s{_NUMERAL}])|\s+"
+)
+
 PATTERNS: dict[str, SplitRule] = {
     rule.name: rule
     for rule in (
@@ -62,6 +107,9 @@ PATTERNS: dict[str, SplitRule] = {
         _modern("gpt4", digits=3, joined_end=True),
         _modern("llama3", digits=3),
         _modern("qwen2", digits=1),
+        SplitRule("digits", _DIGITS, False, digits=1, numeral=_NUMERAL),
+        _with_case("o200k", digits=3, suffixes=True),
+        _with_case("tekken", digits=1, suffixes=False),
     )
 }
 """The split rules by name.
@@ -72,6 +120,10 @@ PATTERNS: dict[str, SplitRule] = {
 - "llama3": Llama 3's, which is cl100k as it was first published; Hugging
   Face's conversions of cl100k use it too.
 - "qwen2": Llama 3's with every number a word of its own.
+- "digits": GPT-2's after every digit was cut out (SmolLM2, StarCoder 2).
+- "o200k": GPT-4o's, which looks at capitals (gpt-oss, Phi-4-mini).
+- "tekken": the same without contractions, and every number a word of its own
+  (Mistral Nemo).
 """
 
 _BY_REGEX = {rule.regex: rule for rule in PATTERNS.values()}
@@ -83,6 +135,9 @@ ALIASES: dict[str, str] = {
     "cl100k_base": "gpt4",
     "qwen2.5": "qwen2",
     "qwen3": "qwen2",
+    "smollm": "digits",
+    "o200k_base": "o200k",
+    "o200k_harmony": "o200k",
 }
 
 
@@ -119,14 +174,32 @@ def rule_of_regex(regex: str) -> SplitRule | None:
     return _BY_REGEX.get(regex)
 
 
+def digits_rule() -> SplitRule:
+    """Returns GPT-2's rule after every digit was cut out.
+
+    Example:
+
+    >>> digits_rule().digits
+    1
+    """
+    return next(r for r in PATTERNS.values() if r.numerals_first)
+
+
 @functools.cache
-def character_classes() -> tuple[np.ndarray, np.ndarray]:
+def character_classes(
+    numeral: str = r"\p{N}", case: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     r"""Returns the class of every Unicode character as a two-level table.
 
-    The classes are LETTER (`\p{L}`), NUMBER (`\p{N}`), SPACE (`\s`) and OTHER.
+    The classes are LETTER (`\p{L}`), NUMBER (`\p{N}`), SPACE (`\s`) and OTHER;
+    with `case`, UPPER or LOWER beside LETTER, and MARK beside OTHER.
     They are read off tiktoken's own expression engine, not from the `regex`
     module or `unicodedata`: those follow other Unicode versions and disagree
     on thousands of characters, and the ids must be the same everywhere.
+
+    Args:
+        numeral: What a number is, see `SplitRule`.
+        case: Whether to tell capitals, small letters and marks apart.
 
     Returns:
         `(blocks, classes)`: uint8 arrays; the class of code point c is
@@ -140,11 +213,14 @@ def character_classes() -> tuple[np.ndarray, np.ndarray]:
     True
     """
     flat = np.full(0x110000, OTHER, np.uint8)
-    for expression, value in (
-        (r"\p{L}", LETTER),
-        (r"\p{N}", NUMBER),
-        (r"\s", SPACE),
-    ):
+    kinds = [(r"\p{L}", LETTER), (f"[{numeral}]", NUMBER), (r"\s", SPACE)]
+    if case:
+        kinds += [
+            (r"[\p{Lu}\p{Lt}]", LETTER | UPPER),
+            (r"\p{Ll}", LETTER | LOWER),
+            (r"\p{M}", OTHER | MARK),
+        ]
+    for expression, value in kinds:
         flat[_code_points(expression)] = value
     rows, blocks = np.unique(
         flat.reshape(-1, _BLOCK), axis=0, return_inverse=True

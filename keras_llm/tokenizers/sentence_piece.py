@@ -80,9 +80,16 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
         self, strings: tf.Tensor, first: tf.Tensor | None
     ) -> tf.RaggedTensor:
         strings = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8")
-        if self.piece_model.prefix != "model":
+        if self.piece_model.prefix in ("first", "always"):
             strings = self._prefixed(strings, first)
         return self._engine.tokenize(strings)
+
+    def _graph_normalize(self, strings: tf.Tensor) -> tf.Tensor:
+        if self.piece_model.prefix != "normalized":
+            return strings
+        spaced = tf.strings.regex_replace(strings, " ", SPACE)
+        spaced = tf.strings.join([SPACE, spaced])
+        return tf.where(strings == "", "", spaced)
 
     def _prefixed(
         self, strings: tf.Tensor, first: tf.Tensor | None

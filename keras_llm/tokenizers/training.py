@@ -19,8 +19,13 @@ SPECIAL_TOKENS = (
 )
 
 
-def pre_tokenizer(rule: SplitRule) -> Any:
+def pre_tokenizer(rule: SplitRule, prefix_space: bool = False) -> Any:
     """Returns the `tokenizers` pre-tokenizer that cuts by `rule`.
+
+    Args:
+        rule: The split rule.
+        prefix_space: Whether a text that does not start with a space gets
+            one.
 
     Example:
 
@@ -29,14 +34,15 @@ def pre_tokenizer(rule: SplitRule) -> Any:
     """
     from tokenizers import Regex, pre_tokenizers
 
-    if rule.name == "gpt2":
-        return pre_tokenizers.ByteLevel(add_prefix_space=False)
-    return pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(rule.regex), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    byte_level = pre_tokenizers.ByteLevel
+    if rule.alone:
+        return byte_level(add_prefix_space=prefix_space)
+    if rule.numerals_first:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        return pre_tokenizers.Sequence([digits, byte_level(prefix_space)])
+    split = pre_tokenizers.Split(Regex(rule.regex), "isolated")
+    rest = byte_level(add_prefix_space=prefix_space, use_regex=False)
+    return pre_tokenizers.Sequence([split, rest])
 
 
 def train_vocabulary(

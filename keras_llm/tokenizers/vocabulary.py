@@ -129,6 +129,13 @@ class Vocabulary:
         tokens = {**getattr(self, name), **{t.text: t.id for t in new}}
         return replace(self, **{name: tokens})
 
+    def without_unreached(self) -> "Vocabulary":
+        """Hides the tokens that no merge reaches: no text becomes them."""
+        unreached = [t for t, pair in self.splits.items() if pair is None]
+        hidden = {token: self.ranks[token] for token in unreached}
+        ranks = {t: i for t, i in self.ranks.items() if t not in hidden}
+        return replace(self, ranks=ranks, hidden={**self.hidden, **hidden})
+
     def normalize(self, text: str) -> str:
         """Returns the text as it is split: in Unicode's composed form.
 
