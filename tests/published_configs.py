@@ -4,10 +4,11 @@ Preset -> the file at https://huggingface.co/REPO/blob/main/config.json, REPO
 being the preset's.
 """
 
+from published_more import COMMON, MORE
+
 LLAMA_3_ENDS = dict(bos_token_id=128000, eos_token_id=128001)
 QWEN_ENDS = dict(bos_token_id=151643, eos_token_id=151643)
 MISTRAL_ENDS = dict(bos_token_id=1, eos_token_id=2)
-COMMON = dict(initializer_range=0.02, use_cache=True)
 
 PUBLISHED: dict[str, dict] = {
     "gpt2": dict(
@@ -276,4 +277,5 @@ PUBLISHED: dict[str, dict] = {
         use_sliding_window=False,
         vocab_size=151936,
     ),
+    **MORE,
 }

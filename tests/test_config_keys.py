@@ -17,8 +17,6 @@ from keras_llm.config import DecoderConfig
 transformers = pytest.importorskip("transformers")
 
 ENDS = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
-# Without it `transformers` takes 4096, whatever `rope_parameters` say.
-EXCEPT = {"original_max_position_embeddings"}
 
 
 def written(family: str, variant: str) -> list[dict]:
@@ -47,7 +45,7 @@ def meaning(config: DecoderConfig) -> dict:
 def damaged(values: dict) -> Iterator[tuple[str, dict]]:
     """Yields what is done to a key, and the values then."""
     for key in values:
-        if key != "model_type" and key not in EXCEPT:
+        if key != "model_type":
             without = {k: v for k, v in values.items() if k != key}
             yield f"{key} missing", without
             yield f"{key} null", {**without, key: None}

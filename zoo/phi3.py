@@ -124,6 +124,7 @@ PHI3 = Family(
         RopeRule(
             fraction_key="partial_rotary_factor",
             original_key="original_max_position_embeddings",
+            original=4096,
             kind_key="type",
             kinds=("default", "longrope"),
         ),

@@ -63,6 +63,7 @@ class RopeRule:
         fraction_key: The key of that share; None where all channels turn.
         original_key: The key of the original context length outside of
             `rope_scaling` (Phi-3); None for inside.
+        original: That length where `original_key` is missing.
         local_theta: The base of local layers when no key says it, for
             families where it differs (Gemma 3); None: one base for all.
         kind_key: What the kind of scaling is called when written. Phi-3's
@@ -85,6 +86,7 @@ class RopeRule:
     fraction: float = 1.0
     fraction_key: str | None = None
     original_key: str | None = None
+    original: int | None = None
     local_theta: float | None = None
     kind_key: str = "rope_type"
     kinds: tuple[str, ...] = tuple(FIELDS)
@@ -169,8 +171,8 @@ class RopeRule:
         fields = {"theta": given.pop("rope_theta", self.theta)}
         fields["fraction"] = self._fraction(values, given)
         if _ORIGINAL in names:
-            outer = {_ORIGINAL: values.get(self.original_key or "")}
-            given = _merged(given, outer)
+            outer = values.get(self.original_key or "", self.original)
+            given = _merged(given, {_ORIGINAL: outer})
             given.setdefault(_ORIGINAL, values.get(self.context_key))
         if kind == "longrope" and "factor" not in given:
             given |= _ratio(values.get(self.context_key), given[_ORIGINAL])
