@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,12 +44,12 @@ class Download(NamedTuple):
 def download(repo: str, revision: str | None = None) -> Download:
     """Downloads a model from the Hugging Face hub, or finds it in the cache.
 
-    Only safetensors, configs and tokenizer files are taken. A download that
-    was stopped goes on where it was. Every file is compared with its hash on
-    the hub each time. Without a network, or with `HF_HUB_OFFLINE=1`, the
-    cached files are used. `HF_HOME` moves the cache, `HF_TOKEN` or
-    `hf auth login` opens private and gated models, `HF_ENDPOINT` names
-    another server.
+    Only safetensors, configs and tokenizer files are taken. A line that was
+    cut is taken up where it was; after a kill, whole files are kept. Every
+    file is compared with its hash on the hub each time. Without a network,
+    or with `HF_HUB_OFFLINE=1`, cached files are used. `HF_HOME` moves the
+    cache, `HF_TOKEN` or `hf auth login` opens private and gated models,
+    `HF_ENDPOINT` names another server.
 
     Args:
         repo: "owner/name".
@@ -73,13 +74,14 @@ def download(repo: str, revision: str | None = None) -> Download:
     import huggingface_hub as hub
 
     with _sentences(repo, revision):
-        commit = hub.resolve_revision(repo, revision=revision).resolved
+        pinned = hub.HfApi().resolve_revision(repo, revision=revision)
+        commit = pinned.resolved
         listed = _listed(repo, commit)
         if listed is None:
             return Download(_cached(repo, commit), repo, commit)
         names = _needed(repo, commit, listed)
         folder = hub.snapshot_download(
-            repo, revision=commit, allow_patterns=names
+            repo, revision=commit, allow_patterns=names, tqdm_class=_bar()
         )
     _check(Path(folder), {name: _hash(listed[name]) for name in names})
     return Download(Path(folder), repo, commit)
@@ -106,8 +108,8 @@ def _cached(repo: str, commit: str) -> Path:
         raise hub.errors.LocalEntryNotFoundError(f"{repo} at {commit}")
     folder = Path(found).parent
     # A file of the cache is a link to one that is named by its hash.
-    links = {path.name: path.resolve().name for path in folder.iterdir()}
-    _check(folder, links)
+    links = [path for path in folder.iterdir() if path.is_symlink()]
+    _check(folder, {path.name: path.resolve().name for path in links})
     return folder
 
 
@@ -131,6 +133,18 @@ def _needed(repo: str, commit: str, listed: Mapping[str, Any]) -> list[str]:
         )
     beside = [name for name in BESIDE_WEIGHTS if name in listed]
     return [*dict.fromkeys([*names, *beside])]
+
+
+def _bar() -> type:
+    """The hub's progress bar, quiet when nobody watches."""
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            quiet = {} if sys.stderr.isatty() else {"disable": True}
+            super().__init__(*args, **(kwargs | quiet))
+
+    return Bar
 
 
 def _hash(file: Any) -> str:
