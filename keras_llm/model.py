@@ -24,6 +24,7 @@ from keras_llm.files import check_room
 from keras_llm.layers import (
     Block,
     CausalMask,
+    Dropout,
     Positions,
     normalization,
     rotary_layers,
@@ -176,7 +177,7 @@ def build_decoder(
             name="position_embedding",
         )(positions)
     if config.dropout:
-        x = keras.layers.Dropout(config.dropout, dtype=dtype)(x)
+        x = Dropout(config.dropout, dtype=dtype)(x)
 
     # === Blocks ===
     kinds = sorted(set(config.layer_kinds))

@@ -10,6 +10,7 @@ from keras_llm.layers.attention import (
 from keras_llm.layers.block import Block
 from keras_llm.layers.cache import new_cache, scatter, slice_write
 from keras_llm.layers.dispatch import dispatch, exact_slices
+from keras_llm.layers.dropout import Dropout, next_seeds, rows_from
 from keras_llm.layers.embedding import Positions, lookup
 from keras_llm.layers.experts import MixtureOfExperts, Router
 from keras_llm.layers.mask import CausalMask, visibility
@@ -30,6 +31,7 @@ from keras_llm.layers.rope import (
 __all__ = [
     "Block",
     "CausalMask",
+    "Dropout",
     "GroupedQueryAttention",
     "MLP",
     "MixtureOfExperts",
@@ -43,11 +45,13 @@ __all__ = [
     "gain",
     "lookup",
     "new_cache",
+    "next_seeds",
     "normalization",
     "rotary_amplitude",
     "rotary_frequencies",
     "rotary_layers",
     "rotate",
+    "rows_from",
     "scatter",
     "slice_write",
     "visibility",

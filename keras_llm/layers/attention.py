@@ -9,6 +9,7 @@ from keras import ops
 from keras_llm.config import BIASES, NORMS, QK_NORMS
 from keras_llm.errors import InputError, check_choice
 from keras_llm.layers.cache import scatter
+from keras_llm.layers.dropout import Dropout
 from keras_llm.layers.mask import visibility
 from keras_llm.layers.norm import NORMALIZATIONS
 from keras_llm.layers.rope import rotate
@@ -160,7 +161,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         self.output_initializer = keras.initializers.get(
             output_initializer or kernel_initializer
         )
-        self._drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
+        self._drop = Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, input_shape: tuple) -> None:
         """Makes the weights for inputs of shape `(..., hidden_dim)`."""

@@ -7,6 +7,7 @@ import keras
 
 from keras_llm.config import LOCAL, DecoderConfig
 from keras_llm.layers.attention import GroupedQueryAttention
+from keras_llm.layers.dropout import Dropout
 from keras_llm.layers.experts import MixtureOfExperts
 from keras_llm.layers.mlp import MLP
 from keras_llm.layers.norm import normalization
@@ -95,9 +96,7 @@ class Block(keras.layers.Layer):
         )
         self.mlp_norm = self._norm("mlp_norm") if before else None
         self.mlp_post_norm = self._norm("mlp_post_norm") if after else None
-        self._drop = keras.layers.Dropout(
-            config.dropout, dtype=self.dtype_policy
-        )
+        self._drop = Dropout(config.dropout, dtype=self.dtype_policy)
 
     @property
     def window(self) -> int | None:
