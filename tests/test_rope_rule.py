@@ -248,6 +248,7 @@ def test_the_share_of_turning_channels_has_two_places():
             ("partial_rotary_factor", "0.75 and 0.5"),
         ),
         (PLAIN, dict(rope_scaling=LONG_ROPE | {ORIGINAL: "8"}), ("factor",)),
+        (PLAIN, dict(rope_scaling={"rope_type": ["yarn"]}), ("['yarn']",)),
         (GEMMA3, dict(rope_parameters={"rope_theta": 1.0}), ("rope_theta",)),
         (
             GEMMA3,

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_llm.config import DecoderConfig
+from keras_llm.errors import InputError
 from keras_llm.weights import WeightTable
 from keras_llm.zoo.dialect import YES_OR_NO, ConfigRule, Dialect, Setting
 
@@ -18,6 +19,7 @@ __all__ = [
     "ConfigRule",
     "Dialect",
     "Family",
+    "Larger",
     "Setting",
     "Size",
     "TokenizerRule",
@@ -44,7 +46,8 @@ class TokenizerRule:
     """How a family's tokenizer differs from another one.
 
     Args:
-        pattern: The split rule's name in `keras_llm.tokenizers`.
+        pattern: The split rule's name in `keras_llm.tokenizers`; None where
+            texts are not split (SentencePiece).
         bos: The token that starts a text; None for none.
         eos: The token that ends a text.
 
@@ -54,7 +57,7 @@ class TokenizerRule:
     '<|end|>'
     """
 
-    pattern: str
+    pattern: str | None
     bos: str | None
     eos: str
 
@@ -83,6 +86,54 @@ class Size:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Larger(Dialect):
+    """A model that also sees or hears, with a family's as its text part.
+
+    Only that part is read, and what is saved is the part alone.
+
+    Args:
+        name: `model_type` in the larger model's config.json.
+        unused, fixed: As in `Dialect`, of the larger model's other keys.
+        key: Its key of the text part's config.
+        defaults: What the text part's config may leave out.
+
+    Example:
+
+    >>> eyes = Larger(name="seer", key="text_config", unused=("eyes",))
+    >>> eyes.part({"model_type": "seer", "eyes": 2, "text_config": {"a": 1}})
+    {'a': 1}
+    """
+
+    constants: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    rules: tuple[ConfigRule, ...] = ()
+    key: str
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def part(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the text part's config.json.
+
+        Raises:
+            InputError: A key is unknown, or the text part's is no object.
+        """
+        self._refuse_unknown(values)
+        part = values[self.key]
+        if not isinstance(part, dict):
+            raise InputError(
+                f"Expected {self.key} in config.json to be an object. "
+                f"Received: {part!r}."
+            )
+        return {**self.defaults, **part}
+
+    @property
+    def _fixed(self) -> Mapping[str, Any]:
+        return {**FIXED_EVERYWHERE, **self.fixed, "model_type": self.name}
+
+    @property
+    def _unused(self) -> tuple[str, ...]:
+        return (*UNUSED_EVERYWHERE, *self.unused, self.key)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Family(Dialect):
     """A kind of published model, in Hugging Face's form.
 
@@ -97,6 +148,7 @@ class Family(Dialect):
         unused: Keys that change no logits, beside those of every family.
         fixed: Keys that must have this value, beside those of every family.
         presets: Published sizes by the names that users type.
+        larger: A model whose text part is of this family; None for none.
 
     Example:
 
@@ -113,6 +165,7 @@ class Family(Dialect):
     tokenizer: TokenizerRule
     chat: str | None = None
     presets: Mapping[str, Size] = dataclasses.field(default_factory=dict)
+    larger: Larger | None = None
 
     def from_hugging_face(self, values: Mapping[str, Any]) -> DecoderConfig:
         """Returns the config that a Hugging Face config.json describes.
@@ -123,6 +176,8 @@ class Family(Dialect):
         Raises:
             InputError: As in `read`.
         """
+        if self.larger and self.larger.key in values:
+            values = self.larger.part(values)
         return self.read(values)
 
     def to_hugging_face(self, config: DecoderConfig) -> dict[str, Any]:

@@ -9,7 +9,7 @@ https://huggingface.co/google/gemma-3-270m and gemma-3-1b-pt, and from the
 from keras_llm.config import Rope
 from keras_llm.weights import WeightTable
 from keras_llm.zoo.common import COPIES, QK_NORMS, WindowRule, sizes
-from keras_llm.zoo.family import Family, Setting
+from keras_llm.zoo.family import Family, Larger, Setting
 from keras_llm.zoo.gemma import (
     COLUMNS,
     CONSTANTS,
@@ -41,7 +41,34 @@ GEMMA3 = Family(
         Setting("final_logit_softcapping", "final_softcap", default=None),
     ),
     weights=WeightTable(
-        prefix="model.", rows=(*ROWS, *QK_NORMS), copies=COPIES
+        prefix="model.",
+        rows=(*ROWS, *QK_NORMS),
+        copies=COPIES,
+        renamed=(
+            ("language_model.model.", "model."),
+            ("language_model.lm_head.", "lm_head."),
+            ("model.language_model.", "model."),
+            ("model.vision_tower.", "vision_tower."),
+            ("model.multi_modal_projector.", "multi_modal_projector."),
+        ),
+        others=("vision_tower.", "multi_modal_projector."),
+    ),
+    # The sizes from 4B on also see.
+    larger=Larger(
+        name="gemma3",
+        key="text_config",
+        unused=(
+            *("vision_config", "mm_tokens_per_image", "boi_token_index"),
+            *("eoi_token_index", "image_token_index"),
+        ),
+        fixed={"tie_word_embeddings": True},
+        defaults={
+            "model_type": "gemma3_text",
+            "vocab_size": 262208,
+            "max_position_embeddings": 131072,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+        },
     ),
     tokenizer=SENTENCE_PIECE,
     chat="gemma3",

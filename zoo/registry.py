@@ -110,7 +110,8 @@ def find_family(name: str) -> Family:
     >>> find_family("gpt2").tokenizer.pattern
     'gpt2'
     """
-    names = {key: f for f in families() for key in (f.model_type, f.name)}
+    names = {f.larger.name: f for f in families() if f.larger}
+    names |= {key: f for f in families() for key in (f.model_type, f.name)}
     return _pick(names, name, "family")
 
 

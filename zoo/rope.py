@@ -227,8 +227,9 @@ def _merged(*parts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _kind(given: dict[str, Any]) -> str:
     """Takes the kind of scaling out; older files call it `type`."""
-    said = [given.pop(key, None) for key in ("rope_type", "type")]
-    kinds = {OLDER_NAMES.get(kind, kind) for kind in said if kind is not None}
+    keys = [key for key in ("rope_type", "type") if key in given]
+    said = [str(given.pop(key)) for key in keys]
+    kinds = {OLDER_NAMES.get(kind, kind) for kind in said}
     kind = kinds.pop() if kinds else "default"
     if kinds or kind not in FIELDS:
         raise InputError(

@@ -68,8 +68,9 @@ class QueryScale:
             InputError: The number is none, or not above zero.
         """
         defaults = {self.key: self.default, "head_dim": self.default}
-        number = _number(defaults | values, self.key)
-        same = number == (defaults | values)["head_dim"]
+        both = {**defaults, **values}
+        number = _number(both, self.key)
+        same = number == both["head_dim"]
         return {"attention_scale": None if same else number**-0.5}
 
     def write(self, config: DecoderConfig) -> dict[str, Any]:

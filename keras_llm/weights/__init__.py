@@ -89,7 +89,7 @@ def load_safetensors(
     >>> load_safetensors(model, path, table)
     """
     entries = entries_of(model, table)
-    with open_tensors(path, table.prefix) as tensors:
+    with open_tensors(path, table) as tensors:
         check(entries, tensors, model, table, path)
         known = track(entries, "loading weights", total=len(entries))
         for _, group in itertools.groupby(known, lambda e: id(e.variables)):

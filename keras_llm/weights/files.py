@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_llm.errors import InputError
 from keras_llm.weights.packed import with_packed
-from keras_llm.weights.table import listing
+from keras_llm.weights.table import WeightTable, listing
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -67,9 +67,9 @@ def is_weight_file(name: str) -> bool:
 
 @contextlib.contextmanager
 def open_tensors(
-    path: str | os.PathLike, prefix: str
+    path: str | os.PathLike, table: WeightTable
 ) -> Iterator[dict[str, Tensor]]:
-    """Yields the tensors of a file or of a folder by their full names."""
+    """Yields the tensors of a file or of a folder by the table's names."""
     path = Path(path)
     with contextlib.ExitStack() as stack:
         if not path.is_dir() or (path / SINGLE_FILE).exists():
@@ -77,8 +77,10 @@ def open_tensors(
             tensors = _tensors(stack, file)
         else:
             tensors = _sharded(stack, path)
-        if not any(name.startswith(prefix) for name in tensors):
-            tensors = {prefix + name: t for name, t in tensors.items()}
+        named = {table.rename(name): t for name, t in tensors.items()}
+        tensors = {name: t for name, t in named.items() if name is not None}
+        if not any(name.startswith(table.prefix) for name in tensors):
+            tensors = {table.prefix + name: t for name, t in tensors.items()}
         yield with_packed(tensors)
 
 

@@ -121,6 +121,10 @@ class WeightTable:
         ignored: Names of tensors that hold no weights (masks, frequencies).
         copies: Pairs (name, name of a row): tensors some files repeat. They
             must be equal, or they are refused.
+        renamed: Pairs (start of a name, what stands for it): where files of
+            a larger model have this one as a part.
+        others: Starts of names, after that, of the larger model's other
+            parts, which are not read.
 
     Example:
 
@@ -134,6 +138,23 @@ class WeightTable:
     prefix: str = ""
     ignored: tuple[str, ...] = ()
     copies: tuple[tuple[str, str], ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
+    others: tuple[str, ...] = ()
+
+    def rename(self, name: str) -> str | None:
+        """Returns a name in a file as the rows know it; None: another part.
+
+        Example:
+
+        >>> table = WeightTable((), renamed=(("text.", ""),), others=("eye.",))
+        >>> table.rename("text.norm.weight"), table.rename("eye.norm.weight")
+        ('norm.weight', None)
+        """
+        for theirs, ours in self.renamed:
+            if name.startswith(theirs):
+                name = ours + name.removeprefix(theirs)
+                break
+        return None if name.startswith(self.others) else name
 
 
 class Entry(NamedTuple):
