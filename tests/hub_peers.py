@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from keras_llm.tokenizers import HostTokenizer
+from keras_llm.tokenizers.byte_text import spell
+from keras_llm.zoo import hub_tables as tables
+
 WORDS = "the quick brown fox jumps over the lazy dog, and a rose is a rose."
 TEXTS = [WORDS, WORDS.title(), "It's 7 am; isn't it? 12 dogs say: 'no way!'"]
 LENGTH = 24
 HIDDEN = {"num_layers": 2, "hidden_dim": 16, "intermediate_dim": 24}
-PLAIN = {**HIDDEN, "vocabulary_size": 300}
+PLAIN = {**HIDDEN, "vocabulary_size": 330}
 GROUPED = {**PLAIN, "num_query_heads": 4, "num_key_value_heads": 2}
 UNGROUPED = {**GROUPED, "num_key_value_heads": 4}
 GPT = {**PLAIN, "num_heads": 2, "max_sequence_length": LENGTH}
@@ -74,7 +78,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {**UNGROUPED, "tie_word_embeddings": False, "sliding_window_size": 5}
         | {"use_sliding_window_attention": True, "rope_scaling_factor": 2.0},
     ),
-    "qwen3": ("qwen3", {**GROUPED, "head_dim": 6}),
+    "qwen3": (
+        "qwen3",
+        {**GROUPED, "head_dim": 6, "layer_norm_epsilon": 1e-5},
+    ),
     "qwen3 window": (
         "qwen3",
         {**UNGROUPED, "head_dim": 4, "tie_word_embeddings": False}
@@ -142,9 +149,8 @@ def classes(family: str, kind: str) -> Any:
     """Returns one of KerasHub's classes of a family."""
     import keras_hub
 
-    from keras_llm.zoo.hub_tables import HUB_FAMILIES
-
-    return getattr(keras_hub.models, HUB_FAMILIES[family].classes + kind)
+    prefix = tables.HUB_FAMILIES[family].classes
+    return getattr(keras_hub.models, prefix + kind)
 
 
 def backbone(name: str) -> Any:
@@ -155,7 +161,7 @@ def backbone(name: str) -> Any:
     for weight in built.weights:
         if weight.trainable:
             offset = 1.0 if weight.path.endswith(("scale", "gamma")) else 0.0
-            values = random.normal(offset, 0.4, weight.shape)
+            values = random.normal(offset, 0.2, weight.shape)
             weight.assign(values.astype("float32"))
     return built
 
@@ -167,36 +173,26 @@ def tokenizer(family: str) -> Any:
         ours = byte_pairs(family)
         return build(
             vocabulary={
-                **{spelled(t): i for t, i in ours.ranks.items()},
+                **{spell(t): i for t, i in ours.ranks.items()},
                 **ours.special_tokens,
             },
-            merges=[f"{spelled(a)} {spelled(b)}" for a, b in ours.merges],
+            merges=[f"{spell(a)} {spell(b)}" for a, b in ours.merges],
         )
-    more = {} if family != "gemma3" else {"has_vision_tokens": False}
-    return build(proto=pieces(family), **more)
+    return build(proto=pieces(family), **tables.HUB_FAMILIES[family].tokenizer)
 
 
 @functools.cache
 def byte_pairs(family: str) -> Any:
     """A vocabulary of ours, from which theirs is spelled."""
-    from keras_llm.tokenizers import HostTokenizer
-    from keras_llm.zoo.hub_tables import HUB_FAMILIES
-
     trained = HostTokenizer.train(
         *(TEXTS * 3, 290),
-        pattern=HUB_FAMILIES[family].pattern,
+        pattern=tables.HUB_FAMILIES[family].pattern,
         special_tokens=SPECIAL[family],
         bos=None,
         eos=None,
         progress=False,
     )
     return trained.vocabulary
-
-
-def spelled(token: bytes) -> str:
-    from keras_llm.tokenizers.byte_text import spell
-
-    return spell(token)
 
 
 @functools.cache
@@ -209,7 +205,7 @@ def pieces(family: str) -> bytes:
         sentence_iterator=iter(TEXTS * 3),
         model_writer=proto,
         model_type="bpe",
-        vocab_size=290,
+        vocab_size=330,
         byte_fallback=True,
         minloglevel=2,
         **PIECES.get(family, {}),

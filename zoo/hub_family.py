@@ -28,6 +28,7 @@ class HubFamily(Dialect):
         weights: The paths of its variables, `{i}` being the block.
         pattern: The split rule of its byte-level tokenizer, by its name in
             `keras_llm.tokenizers`; None for SentencePiece.
+        tokenizer: What else its tokenizer's constructor wants.
         chat: The chat template whose end of a turn also ends a text.
 
     Example:
@@ -40,6 +41,7 @@ class HubFamily(Dialect):
     classes: str
     weights: WeightTable
     pattern: str | None
+    tokenizer: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     chat: str | None = None
     filler: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -103,4 +103,5 @@ GEMMA3 = dataclasses.replace(
     },
     unused=("pooling_intermediate_dim", "embedding_dim"),
     filler={"image_size": 896},
+    tokenizer={"has_vision_tokens": False},
 )

@@ -4,10 +4,12 @@ import json
 import tempfile
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from keras_llm.errors import InputError
+from keras_llm.tokenizers.added import AddedToken
 from keras_llm.tokenizers.byte_text import spell
 from keras_llm.zoo.hub_family import HubFamily
 
@@ -18,32 +20,36 @@ def from_hub_tokenizer(tokenizer: Any, family: HubFamily) -> Any:
     Raises:
         InputError: It is of neither kind, or has no vocabulary yet.
     """
-    ends = {
-        "bos_token": getattr(tokenizer, "start_token", None),
-        "eos_token": getattr(tokenizer, "end_token", None),
-    }
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "tokenizer_config.json").write_text(json.dumps(ends))
-        if getattr(tokenizer, "proto", None):
-            return _from_proto(tokenizer.proto, folder)
-        if getattr(tokenizer, "vocabulary", None) and family.pattern:
-            return _from_merges(tokenizer, family.pattern, folder)
+    if getattr(tokenizer, "proto", None) and family.pattern is None:
+        return _from_proto(tokenizer)
+    if getattr(tokenizer, "vocabulary", None) and family.pattern:
+        return _from_merges(tokenizer, family.pattern)
     raise InputError(
-        "Expected a KerasHub tokenizer with byte pairs or SentencePiece, as "
-        f"the family {family.name!r} has. Received: "
-        f"{type(tokenizer).__name__}."
+        f"Expected a KerasHub tokenizer with {_kind(family)}, as the family "
+        f"{family.name!r} has. Received: {type(tokenizer).__name__}."
     )
 
 
-def _from_proto(proto: bytes, folder: Path) -> Any:
-    from keras_llm.tokenizers import load
-
-    (folder / "tokenizer.model").write_bytes(proto)
-    return load(folder)
+def _kind(family: HubFamily) -> str:
+    return "byte pairs" if family.pattern else "SentencePiece"
 
 
-def _from_merges(tokenizer: Any, pattern: str, folder: Path) -> Any:
+def _from_proto(tokenizer: Any) -> Any:
+    from keras_llm.tokenizers import SentencePieceTokenizer
+    from keras_llm.tokenizers.piece_model import extended
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tokenizer.model"
+        file.write_bytes(tokenizer.proto)
+        model = SentencePieceTokenizer.load(file).piece_model
+    known = {token.text for token in model.added}
+    ends = _ends(tokenizer)
+    missing = [t for t in ends.values() if t is not None and t not in known]
+    more = [AddedToken(t, tokenizer.token_to_id(t)) for t in missing]
+    return SentencePieceTokenizer(replace(extended(model, more), **ends))
+
+
+def _from_merges(tokenizer: Any, pattern: str) -> Any:
     from keras_llm.tokenizers import BytePairTokenizer
 
     vocabulary: Mapping[str, int] = tokenizer.vocabulary
@@ -57,8 +63,20 @@ def _from_merges(tokenizer: Any, pattern: str, folder: Path) -> Any:
             for t in special
         ],
     }
-    (folder / "tokenizer.json").write_text(json.dumps(content))
-    return BytePairTokenizer.load(folder, pattern)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "tokenizer.json"
+        file.write_text(json.dumps(content), encoding="utf-8")
+        found = BytePairTokenizer.load(file, pattern).vocabulary
+    return BytePairTokenizer(replace(found, **_ends(tokenizer)))
+
+
+def _ends(tokenizer: Any) -> dict[str, str | None]:
+    """The tokens that KerasHub puts before a prompt and stops at."""
+    starts = tokenizer.start_token_id is not None
+    return {
+        "bos": tokenizer.start_token if starts else None,
+        "eos": tokenizer.end_token,
+    }
 
 
 def to_hub_tokenizer(tokenizer: Any, family: HubFamily) -> Any:
@@ -74,7 +92,7 @@ def to_hub_tokenizer(tokenizer: Any, family: HubFamily) -> Any:
     build = getattr(keras_hub.models, f"{family.classes}Tokenizer")
     contents = _contents(tokenizer, family)
     try:
-        theirs = build(**contents)
+        theirs = build(**contents, **family.tokenizer)
     except ValueError as error:
         raise InputError(
             f"Expected a tokenizer that {build.__name__} of KerasHub can "
@@ -93,9 +111,8 @@ def _contents(tokenizer: Any, family: HubFamily) -> dict[str, Any]:
         return {"proto": pieces.proto}
     vocabulary = getattr(tokenizer, "vocabulary", None)
     if vocabulary is None or family.pattern is None:
-        kind = "SentencePiece" if family.pattern is None else "byte pairs"
         raise InputError(
-            f"Expected a tokenizer with {kind} for the family "
+            f"Expected a tokenizer with {_kind(family)} for the family "
             f"{family.name!r}. Received: {type(tokenizer).__name__}."
         )
     whole = [t for t, pair in vocabulary.splits.items() if pair is None]
