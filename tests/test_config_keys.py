@@ -12,7 +12,7 @@ import pytest
 from families import FAMILIES
 
 from keras_llm import InputError, zoo
-from keras_llm.config import DecoderConfig
+from keras_llm.zoo.dialect import meaning
 
 transformers = pytest.importorskip("transformers")
 
@@ -35,11 +35,6 @@ def filled_in(values: dict) -> dict:
     kind = type(transformers.AutoConfig.for_model(values["model_type"]))
     text = kind.from_dict(values).to_json_string(use_diff=False)
     return json.loads(text)
-
-
-def meaning(config: DecoderConfig) -> dict:
-    """What a config says, whatever the length of its pattern's tile."""
-    return config.to_dict() | {"pattern": config.layer_kinds}
 
 
 def damaged(values: dict) -> Iterator[tuple[str, dict]]:

@@ -75,6 +75,14 @@ def test_each_preset_survives_a_config_json(name):
     assert family.from_hugging_face(values) == config
 
 
+@pytest.mark.parametrize("name", ["gemma-3-270m", "gpt-oss-20b", "gemma-2-2b"])
+def test_a_size_with_fewer_layers_than_its_pattern(name):
+    little = zoo.config(name, num_layers=1)
+    own = next(f for f in zoo.families() if name in f.presets)
+    again = own.from_hugging_face(own.to_hugging_face(little))
+    assert again.layer_kinds == little.layer_kinds
+
+
 @pytest.mark.parametrize("name", ["llama", "llama3", "yarn", "linear"])
 def test_each_kind_of_llama_survives_a_config_json(name):
     config = CONFIGS[name]

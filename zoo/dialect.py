@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from keras_llm.config import DecoderConfig
+from keras_llm.config import LOCAL, DecoderConfig
 from keras_llm.errors import InputError
 
 REQUIRED: Any = object()
@@ -112,6 +112,24 @@ class Setting:
 YES_OR_NO = {True: True, False: False}
 
 
+def meaning(config: DecoderConfig) -> dict[str, Any]:
+    """Returns what a config says about the layers that it has.
+
+    Two patterns may tile to the same layers, and a window may be of none.
+
+    Example:
+
+    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
+    ...     num_layers=1, hidden_dim=8, num_heads=2, pattern="GL", window=4)
+    >>> meaning(config) == meaning(config.replace(pattern="G", window=None))
+    True
+    """
+    values = {**config.to_dict(), "pattern": config.layer_kinds}
+    if LOCAL not in config.layer_kinds:
+        values["window"] = None
+    return values
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dialect:
     """How one library says in its config what a `DecoderConfig` says.
@@ -165,7 +183,7 @@ class Dialect:
         values = dict(self._always)
         for rule in self.rules:
             values |= rule.write(config)
-        ours, back = config.to_dict(), self.read(values).to_dict()
+        ours, back = meaning(config), meaning(self.read(values))
         if lost := [name for name in ours if ours[name] != back[name]]:
             said = ", ".join(f"{name}={back[name]!r}" for name in lost)
             wanted = ", ".join(f"{name}={ours[name]!r}" for name in lost)
