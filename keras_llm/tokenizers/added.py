@@ -127,7 +127,7 @@ def _cut(text: str, tokens: tuple[AddedToken, ...]) -> list[str | int]:
         if start > done:
             parts.append(text[done:start])
         parts.append(token.id)
-        done = max(stop, done)
+        done = stop  # as there, even if it was further before
     return [*parts, text[done:]] if done < len(text) else parts
 
 

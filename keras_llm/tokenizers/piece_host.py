@@ -85,9 +85,11 @@ class PieceHost(Tokenizer):
         return self._processor.encode(texts) if texts else []
 
     def _normalize(self, text: str) -> str:
-        if self.piece_model.prefix != "normalized" or not text:
+        prefix = self.piece_model.prefix
+        if prefix not in ("normalized", "replaced") or not text:
             return text
-        return SPACE + text.replace(" ", SPACE)
+        text = text.replace(" ", SPACE)
+        return SPACE + text if prefix == "normalized" else text
 
 
 def _prefixed(text: str) -> str:

@@ -64,24 +64,27 @@ def convert(
     prefix = _prefix(content)
     if prefix == "model" and any(token.normalized for token in added):
         prefix = "normalized"  # before normalized tokens are looked for
-    message = _message(model, {token.id for token in added})
+    special = {token.id for token in added if token.special}
+    message = _message(model, special)
+    size = len(message.pieces)
     message.normalizer_spec.add_dummy_prefix = prefix == "model"
     found = PieceModel(
-        message.SerializeToString(deterministic=True), prefix=prefix
+        message.SerializeToString(deterministic=True),
+        prefix=prefix,
+        strips=_strips(content.get("decoder"), prefix),
     )
     # Ordinary text that nothing is put before may be left to SentencePiece;
     # what else is added has to be cut out first.
-    inside = {
-        token.text
-        for token in added
-        if not token.special
-        and prefix == "never"
-        and (token.normalized or not {SPACE, " "} & {*token.text})
-    }
-    found = extended(found, [t for t in added if t.text in inside])
-    # As pieces, the others are inert: they have been cut out before.
-    cut = [token for token in added if token.text not in inside]
-    found = extended(found, [AddedToken(t.text, t.id) for t in cut])
+    left = [token for token in added if not token.special]
+    raw = any({SPACE, " "} & {*t.text} and not t.normalized for t in left)
+    strips = any(token.lstrip or token.rstrip for token in added)
+    if prefix != "replaced" or raw or strips:
+        left = []
+    found = extended(found, left)
+    cut = [token for token in added if token not in left]
+    # What SentencePiece does not make by itself is inert there.
+    inert = [t for t in cut if t.special or t.id >= size]
+    found = extended(found, [AddedToken(t.text, t.id) for t in inert])
     found = replace(found, added=tuple(cut))
     return _with_ends(found, content, config)
 
@@ -117,7 +120,7 @@ def _prefix(content: Mapping[str, Any]) -> str:
         splitter = content.get("pre_tokenizer")
     if splitter is None:
         if steps == [_REPLACE]:
-            return "never"
+            return "replaced"
         if steps == [_PREPEND, _REPLACE]:
             return "model"
         raise _refuse("spaces replaced by ▁", normalizer)
@@ -128,7 +131,21 @@ def _prefix(content: Mapping[str, Any]) -> str:
     return splitter.get("prepend_scheme", "always")
 
 
-def _message(model: Mapping[str, Any], added: set[int]) -> Any:
+def _strips(decoder: Any, prefix: str) -> bool:
+    """Whether the text of ids loses the space before it."""
+    if decoder is None:
+        return prefix not in ("never", "replaced")
+    return any(
+        step.get("start", 0) > 0
+        or (
+            step["type"] == "Metaspace"
+            and step.get("prepend_scheme", "always") != "never"
+        )
+        for step in parts(decoder, "decoders")
+    )
+
+
+def _message(model: Mapping[str, Any], special: set[int]) -> Any:
     vocabulary: Mapping[str, int] = model["vocab"]
     ids = sorted(vocabulary.values())
     if ids != list(range(len(ids))):
@@ -142,7 +159,9 @@ def _message(model: Mapping[str, Any], added: set[int]) -> Any:
             kind = UNKNOWN
         elif len(text) == 6 and text.startswith("<0x") and text[-1] == ">":
             kind = BYTE
-        elif vocabulary[text] in added or (len(text) > 1 and text not in ranks):
+        elif vocabulary[text] in special or (
+            len(text) > 1 and text not in ranks
+        ):
             kind = CONTROL  # no text becomes it
         message.pieces.add(
             piece=text, score=-float(ranks.get(text, 0)), type=kind

@@ -23,7 +23,7 @@ from keras_llm.tokenizers.extra import extra
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
 SPACE = "▁"
 UNKNOWN_SURFACE = " ⁇ "  # what SentencePiece shows for an unknown character
-PREFIXES = ("model", "first", "always", "never", "normalized")
+PREFIXES = ("model", "first", "always", "never", "replaced", "normalized")
 
 
 def messages() -> Any:
@@ -47,8 +47,11 @@ class PieceModel:
         prefix: Which texts get a space before them. "model": those that
             SentencePiece gives one. "first": what has nothing before it and
             does not start with a space. "always": what is between two added
-            tokens, too. "never": none. "normalized": all, before normalized
-            tokens are cut out.
+            tokens, too. "never": none. "replaced": none, and spaces are
+            replaced before normalized tokens are cut out. "normalized": all,
+            before normalized tokens are cut out.
+        strips: Whether the text of ids loses a space at its start. None:
+            as the model says.
         hidden: Ids that are pieces of the model and no tokens at all.
 
     Raises:
@@ -60,6 +63,7 @@ class PieceModel:
     bos: str | None = None
     eos: str | None = None
     prefix: str = "model"
+    strips: bool | None = None
     hidden: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,22 +97,28 @@ class PieceModel:
     @functools.cached_property
     def pieces(self) -> Pieces:
         """What the ids spell."""
-        special = {token.id: token.text for token in self.added}
+        shown = {token.id: self._shown(token) for token in self.added}
         table: list[bytes | None] = []
         for i, piece in enumerate(self.message.pieces):
-            table.append(_spelled(special.get(i), piece.piece, piece.type))
+            kind = NORMAL if i in shown else piece.type
+            table.append(_spelled(shown.get(i, piece.piece), kind))
         for i in self.hidden:
             table[i] = None
         rule = self.message.normalizer_spec
-        stripped = rule.add_dummy_prefix or rule.remove_extra_whitespaces
-        stripped |= self.prefix not in ("model", "never")
-        first = table
-        if stripped:
+        strips, first = self.strips, table
+        if strips is None:
+            strips = rule.add_dummy_prefix or rule.remove_extra_whitespaces
+        if strips:
             first = [
                 _stripped(data, piece.type)
                 for data, piece in zip(table, self.message.pieces, strict=True)
             ]
         return Pieces(table, first, EACH_BYTE, rule.remove_extra_whitespaces)
+
+    def _shown(self, token: AddedToken) -> str:
+        if self.prefix == "normalized" and token.normalized:
+            return SPACE + token.text
+        return token.text
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -143,6 +153,7 @@ class PieceModel:
             "bos": self.bos,
             "eos": self.eos,
             "prefix": self.prefix,
+            "strips": self.strips,
             "hidden": list(self.hidden),
         }
 
@@ -161,6 +172,7 @@ class PieceModel:
             settings["bos"],
             settings["eos"],
             settings["prefix"],
+            settings["strips"],
             tuple(settings["hidden"]),
         )
 
@@ -200,10 +212,8 @@ def extended(model: PieceModel, tokens: Sequence[AddedToken]) -> PieceModel:
     )
 
 
-def _spelled(special: str | None, piece: str, kind: int) -> bytes | None:
+def _spelled(piece: str, kind: int) -> bytes:
     """The bytes of a piece."""
-    if special is not None:
-        return special.encode()
     if kind == BYTE:
         return bytes([int(piece[3:5], 16)])
     if kind == UNKNOWN:
@@ -213,6 +223,6 @@ def _spelled(special: str | None, piece: str, kind: int) -> bytes | None:
 
 def _stripped(data: bytes | None, kind: int) -> bytes | None:
     """The bytes of a piece at the start: without the space before a text."""
-    if data is None or kind in (BYTE, UNKNOWN, CONTROL):
+    if data is None or kind in (BYTE, UNKNOWN):
         return data
     return data.removeprefix(b" ")

@@ -85,9 +85,12 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
         return self._engine.tokenize(strings)
 
     def _graph_normalize(self, strings: tf.Tensor) -> tf.Tensor:
-        if self.piece_model.prefix != "normalized":
+        prefix = self.piece_model.prefix
+        if prefix not in ("normalized", "replaced"):
             return strings
         spaced = tf.strings.regex_replace(strings, " ", SPACE)
+        if prefix == "replaced":
+            return spaced
         spaced = tf.strings.join([SPACE, spaced])
         return tf.where(strings == "", "", spaced)
 
