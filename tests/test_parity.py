@@ -145,6 +145,21 @@ def check_golden(family, variant, folder: Path, theirs: Path) -> None:
     assert now == then
 
 
+@pytest.mark.slow
+@first
+def test_a_mixed_up_tensor_would_be_seen(family, variant):
+    """Rows in another order change the logits, of each weight alone."""
+    model, logits = golden(family, variant)
+    for weight in model.weights:
+        if model.config.rope is None and weight.path.endswith("key/bias"):
+            continue  # adds the same to all of a query's scores
+        right = np.asarray(weight)
+        weight.assign(np.flip(right, 0))
+        change = np.abs(np.asarray(model(TOKENS)) - logits).max()
+        weight.assign(right)
+        assert change > 10 * TOLERANCE, weight.path
+
+
 @live
 @every_live
 def test_both_ways(family, variant, tmp_path):
