@@ -63,11 +63,17 @@ def _kinds(graph: Any) -> Iterator[str]:
             yield "XlaMustCompile"
 
 
-def check_operations(kinds: Iterable[str]) -> None:
+# Operations of Python packages that stock TensorFlow Serving has, too.
+_PLUGINS = {"tensorflow_text": r"^TFText>|^Sentencepiece"}
+
+
+def check_operations(kinds: Iterable[str], plugins: Iterable[str] = ()) -> None:
     """Refuses operations that a stock TensorFlow server cannot run.
 
     Args:
         kinds: From `operations`.
+        plugins: Packages whose operations are needed, and which stock
+            TensorFlow Serving has: "tensorflow_text".
 
     Raises:
         ExportError: Naming each operation and what is wrong with it.
@@ -82,7 +88,10 @@ def check_operations(kinds: Iterable[str]) -> None:
     import tensorflow as tf
 
     wrong = []
+    known = [_PLUGINS[name] for name in plugins]
     for kind in kinds:
+        if any(re.search(pattern, kind) for pattern in known):
+            continue
         # raw_ops lists what the wheel itself registers, no plug-in's.
         if not hasattr(tf.raw_ops, kind) and not re.match("^Xla", kind):
             wrong.append(f"{kind} (is not built into TensorFlow)")

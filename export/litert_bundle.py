@@ -28,7 +28,8 @@ def make(
 
     Args:
         tflite: The model, with prefill and decode signatures.
-        tokenizer: A Hugging Face `tokenizer.json`.
+        tokenizer: A Hugging Face `tokenizer.json`, or the `.model` of
+            SentencePiece.
         path: The file to write.
         start_id: The runtime puts it before every text; None for nothing.
         end_ids: Ids that end an answer; the runtime wants at least one. Ids
@@ -66,7 +67,10 @@ def make(
     author = builder.Metadata("Authors", "keras_llm", builder.DType.STRING)
     bundle.add_system_metadata(author)
     bundle.add_llm_metadata(str(written))
-    bundle.add_hf_tokenizer(tokenizer)
+    if tokenizer.endswith(".model"):
+        bundle.add_sentencepiece_tokenizer(tokenizer)
+    else:
+        bundle.add_hf_tokenizer(tokenizer)
     bundle.add_tflite_model(tflite, builder.TfLiteModelType.PREFILL_DECODE)
     with open(path, "wb") as stream:
         bundle.build(stream, validate_metadata=True)

@@ -149,7 +149,7 @@ def _write(plan: Plan, work: Path, path: Path) -> dict[str, int]:
         _worker.run(
             "litert_bundle:make",
             tflite=model,
-            tokenizer=work / "tokenizer.json",
+            tokenizer=work / plan.lm.tokenizer.main_file,
             path=path,
             start_id=plan.lm.start_id,
             end_ids=plan.end_ids,

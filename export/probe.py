@@ -1,11 +1,13 @@
 """Runs a SavedModel with nothing but TensorFlow, and reports what came out.
 
 `verify` starts this file in a process of its own, where Keras, TensorFlow Text
-and this library cannot be imported: what works here works in a server.
+and this library cannot be imported: what works here works in a server. Where
+a tokenizer needs operations of TensorFlow Text, those are registered before.
 The request comes as JSON on standard input, the answer goes to standard
 output.
 """
 
+import importlib
 import json
 import sys
 import time
@@ -18,9 +20,12 @@ REPEATS = 3
 
 def main() -> None:
     """Reads the request, runs every signature, writes the answer."""
+    request = json.load(sys.stdin)
+    for name in request.pop("plugins"):
+        importlib.import_module(name)  # registers its operations
     for name in BLOCKED:
         sys.modules[name] = None  # type: ignore[assignment]
-    json.dump(answer(**json.load(sys.stdin)), sys.stdout)
+    json.dump(answer(**request), sys.stdout)
 
 
 def answer(

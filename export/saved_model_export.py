@@ -99,6 +99,11 @@ def saved_model(
     Weights are float32, and computed with in float32, whatever the precision
     of training.
 
+    A byte-level tokenizer needs built-in operations only. SentencePiece and
+    WordPiece need those of tensorflow-text: stock TensorFlow Serving has
+    them; in Python, `import tensorflow_text` before loading; C, Java and Go
+    have to load its library.
+
     Args:
         lm: The language model.
         path: The model's folder; this version goes to `path/<version>`.
@@ -146,7 +151,7 @@ def saved_model(
         with _full_disk_as_os_error(folder):
             tf.saved_model.save(_Weights(lm), str(temporary), signatures)
         kinds = operations(temporary)
-        check_operations(kinds)
+        check_operations(kinds, lm.tokenizer.plugins)
         checked = {}
         if verify:
             checked = verify_saved_model(lm, temporary, max_new_tokens, prompts)
@@ -200,6 +205,8 @@ class _Weights(tf.Module):
             weight.path.replace("/", "."): weight.value
             for weight in lm.model.weights
         }
+        # What the tokenizer's graph looks up; ours needs nothing.
+        self.tokenizer = dict(lm.tokenizer.trackables)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ class TextGraph:
         self._decode = _compiled(
             lm.tokenizer.graph_decode, rank=2, tokens=tf.int32
         )
+        self._known = lm.tokenizer.graph_has_token
 
     def signatures(self) -> dict[str, Any]:
         """Returns what the SavedModel offers, by name, as traced functions."""
@@ -198,7 +199,7 @@ class TextGraph:
     def _text(self, state: State) -> tuple[tf.Tensor, tf.Tensor]:
         """The text of the new ids up to a stop string; whether it ended."""
         ids = state["output"]
-        known = ids < self._lm.tokenizer.vocabulary_size  # as `CausalLM.decode`
+        known = self._known(ids)  # as `CausalLM.decode`
         text = self._decode(tf.where(known, ids, NO_TOKEN))
         stopped, shortest = state["ended"], text
         for stop in self._lm.settings.stop:

@@ -53,7 +53,7 @@ def verify_saved_model(
             else than Keras.
     """
     prompts = [prompt for prompt in prompts if _fits(lm, prompt)]
-    found = _probe(folder, prompts, max_new_tokens)
+    found = _probe(folder, prompts, max_new_tokens, lm.tokenizer.plugins)
     # On the same device: a GPU rounds differently, which near-ties show.
     with tf.device("CPU:0"):
         wanted = _expected(lm, prompts, max_new_tokens)
@@ -77,12 +77,13 @@ def _expected(
     """What Keras gives, in the probe's words."""
     greedy = {"temperature": 0.0, "max_new_tokens": max_new_tokens}
     batch = lm.generate(prompts, **greedy)
+    ids = lm.tokenizer.encode(prompts, disallowed_special=())
     return {
         "batch": batch,
         "generate": batch,
         "one by one": [lm.generate(prompt, **greedy) for prompt in prompts],
-        "tokenize": lm.tokenizer.encode(prompts, disallowed_special=()),
-        "detokenize": prompts,
+        "tokenize": ids,
+        "detokenize": [lm.tokenizer.decode(row) for row in ids],
         "score": [_log_probability(lm, prompt) for prompt in prompts],
     }
 
@@ -105,13 +106,17 @@ def _fits(lm: CausalLM, prompt: str) -> bool:
 
 
 def _probe(
-    folder: str | os.PathLike, prompts: list[str], max_new_tokens: int
+    folder: str | os.PathLike,
+    prompts: list[str],
+    max_new_tokens: int,
+    plugins: Sequence[str],
 ) -> dict[str, Any]:
     """Starts `probe.py` in a new process and returns its answer."""
     request = {
         "folder": str(folder),
         "prompts": prompts,
         "max_new_tokens": max_new_tokens,
+        "plugins": list(plugins),
     }
     # The parent may hold all of a GPU's memory, and a server has none.
     quiet = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}

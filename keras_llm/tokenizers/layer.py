@@ -70,6 +70,14 @@ class TokenizerLayer(Tokenizer, keras.layers.Layer):
         None stands for all.
         """
 
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Python packages whose operations the graph needs, by module name.
+
+        Empty where built-in operations do.
+        """
+        return ()
+
     def _graph_normalize(self, strings: tf.Tensor) -> tf.Tensor:
         """As `_normalize`, for strings `(batch,)`."""
         return strings

@@ -46,7 +46,7 @@ class PieceHost(Tokenizer):
     def _processor(self) -> Any:
         package = extra("sentencepiece", "SentencePiece vocabularies")
         return package.SentencePieceProcessor(
-            model_proto=self.piece_model.proto
+            model_proto=self.piece_model.engine_proto
         )
 
     @property

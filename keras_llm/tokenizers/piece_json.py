@@ -67,7 +67,8 @@ def convert(
     special = {token.id for token in added if token.special}
     message = _message(model, special)
     size = len(message.pieces)
-    message.normalizer_spec.add_dummy_prefix = prefix == "model"
+    dummy = prefix not in ("never", "replaced")
+    message.normalizer_spec.add_dummy_prefix = dummy
     found = PieceModel(
         message.SerializeToString(deterministic=True),
         prefix=prefix,

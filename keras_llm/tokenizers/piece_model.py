@@ -95,6 +95,20 @@ class PieceModel:
         return message
 
     @functools.cached_property
+    def engine_proto(self) -> bytes:
+        """The `ModelProto` for the engines.
+
+        Where the space before a text follows another rule than
+        SentencePiece's, we put it there.
+        """
+        if self.prefix == "model":
+            return self.proto
+        message = messages().ModelProto()
+        message.CopyFrom(self.message)
+        message.normalizer_spec.add_dummy_prefix = False
+        return message.SerializeToString(deterministic=True)
+
+    @functools.cached_property
     def pieces(self) -> Pieces:
         """What the ids spell."""
         shown = {token.id: self._shown(token) for token in self.added}

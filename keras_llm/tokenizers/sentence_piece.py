@@ -66,6 +66,11 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
         TokenizerLayer.__init__(self, sequence_length, pad_id, **kwargs)
 
     @property
+    def plugins(self) -> tuple[str, ...]:
+        """The package with the operations that encode."""
+        return ("tensorflow_text",)
+
+    @property
     def trackables(self) -> Mapping[str, Any]:
         """The engine of tensorflow-text, which a SavedModel has to keep."""
         return {"sentencepiece": self._engine}
@@ -74,7 +79,7 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
     def _engine(self) -> Any:
         text = extra("tensorflow_text", "SentencePiece in a graph")
         with tf.init_scope(), tf.device("CPU"):
-            return text.SentencepieceTokenizer(self.piece_model.proto)
+            return text.SentencepieceTokenizer(self.piece_model.engine_proto)
 
     def _graph_encode(
         self, strings: tf.Tensor, first: tf.Tensor | None

@@ -74,6 +74,11 @@ class WordPieceTokenizer(WordHost, TokenizerLayer):
         TokenizerLayer.__init__(self, sequence_length, pad_id, **kwargs)
         self._graph = WordGraph(words)
 
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The package with the operations that encode."""
+        return ("tensorflow_text",)
+
     def _graph_encode(
         self, strings: tf.Tensor, first: tf.Tensor | None
     ) -> tf.RaggedTensor:
