@@ -1,17 +1,20 @@
 """Export: everything that leaves Keras, each checked before it is announced.
 
-`saved_model` for TensorFlow servers, `litert` for phones, `serve` for a small
-endpoint over a SavedModel. Imported on first use: they are heavy.
+`saved_model` for TensorFlow servers, `litert` for phones, `hugging_face` for
+`transformers`, `serve` for a small endpoint over a SavedModel. Imported on
+first use: they are heavy.
 """
 
 import importlib
 from typing import Any
 
 _PUBLIC = {
+    "HuggingFaceReport": "hugging_face_export",
     "LitertReport": "litert_report",
     "LitertRunner": "litert_runner",
     "SavedModelReport": "saved_model_export",
     "create_app": "serve",
+    "hugging_face": "hugging_face_export",
     "litert": "litert_export",
     "saved_model": "saved_model_export",
     "versions": "saved_model_export",

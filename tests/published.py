@@ -27,6 +27,7 @@ TEXT = (
 ) * 3
 PROMPTS = ["Once upon a time", "the king had", "a", "rose, rose"]
 SPECIAL = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"]
+BOS = {"bos_token": "<s>", "eos_token": "</s>"}
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n'"
     " + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}"
@@ -110,8 +111,15 @@ def load_there(folder: Path) -> tuple[Any, Any]:
 
 def greedy_there(model: Any, tokenizer: Any, prompt: str, count: int) -> str:
     """Returns what `transformers` continues a prompt with."""
+    return tokenizer.decode(greedy_ids(model, tokenizer, prompt, count))
+
+
+def greedy_ids(
+    model: Any, tokenizer: Any, prompt: str, count: int
+) -> list[int]:
+    """Returns the ids of that, without the one that ended it."""
     ids = tokenizer(prompt, return_tensors="pt")
-    out = model.generate(
+    found = model.generate(
         **ids,
         max_new_tokens=count,
         do_sample=False,
@@ -122,10 +130,7 @@ def greedy_there(model: Any, tokenizer: Any, prompt: str, count: int) -> str:
     )[0, ids["input_ids"].shape[1] :].tolist()
     ends = model.generation_config.eos_token_id
     ends = ends if isinstance(ends, list) else [ends]
-    return tokenizer.decode(
-        [token for token in out if token not in ends],
-        clean_up_tokenization_spaces=False,
-    )
+    return [token for token in found if token not in ends]
 
 
 def byte_level(bos: bool) -> Tokenizer:

@@ -9,6 +9,7 @@ import contract
 import numpy as np
 import pytest
 from published import (
+    BOS,
     CHATML,
     CONFIG,
     PROMPTS,
@@ -151,9 +152,6 @@ def test_a_setting_that_we_lack_is_named(copy):
     (copy / "generation_config.json").write_text(json.dumps(given))
     with pytest.warns(UserWarning, match="no_repeat_ngram_size=3, which"):
         zoo.load(copy)
-
-
-BOS = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
 @pytest.mark.parametrize("first", [True, False])

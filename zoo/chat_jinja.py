@@ -111,7 +111,7 @@ def recognise(
     return [
         name
         for name in (TEMPLATES if names is None else names)
-        if _rendered(TEMPLATES[name]) == published
+        if rendered(TEMPLATES[name]) == published
     ]
 
 
@@ -156,7 +156,7 @@ def render_jinja(
     return found
 
 
-def _rendered(template: ChatTemplate) -> list[str | None]:
+def rendered(template: ChatTemplate) -> list[str | None]:
     """What one of ours makes of the probes."""
     found: list[str | None] = []
     for messages, asked in _cases():

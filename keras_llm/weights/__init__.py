@@ -49,6 +49,7 @@ __all__ = [
     "Layout",
     "Row",
     "WeightTable",
+    "differing",
     "is_weight_file",
     "load_safetensors",
     "save_safetensors",
@@ -157,6 +158,42 @@ def write_shards(
     'model-00001-of-00002.safetensors'
     """
     write_files(folder, sorted(entries_of(model, table)), shard_bytes)
+
+
+def differing(
+    model: "Decoder", path: str | os.PathLike, table: WeightTable
+) -> list[str]:
+    """Returns the tensors in safetensors files that are not the model's.
+
+    Byte for byte, one tensor in memory at a time.
+
+    Args:
+        model: A decoder.
+        path: As in `load_safetensors`.
+        table: The family's names.
+
+    Raises:
+        InputError: A file is missing or damaged.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm import zoo
+    >>> from keras_llm.model import build_decoder
+    >>> model = build_decoder(zoo.config("tiny", vocabulary_size=300))
+    >>> path = tempfile.mkdtemp() + "/model.safetensors"
+    >>> table = zoo.find_family("llama").weights
+    >>> save_safetensors(model, path, table)
+    >>> differing(model, path, table)
+    []
+    """
+    with open_tensors(path, table) as tensors:
+        return [
+            entry.name
+            for entry in entries_of(model, table)
+            if entry.name not in tensors
+            or not np.array_equal(entry.tensor(), tensors[entry.name].read())
+        ]
 
 
 def _assign(group: list[tuple[Entry, Tensor]]) -> None:
