@@ -61,7 +61,7 @@ def build(seed: int = 5, **changes: Any) -> Any:
     from keras_llm.model import build_decoder
 
     keras.utils.set_random_seed(seed)
-    dtype = changes.pop("dtype", "float32")
+    dtype, remat = changes.pop("dtype", "float32"), changes.pop("remat", False)
     sizes = {
         "vocabulary_size": 50,
         "context_length": 8,
@@ -70,7 +70,8 @@ def build(seed: int = 5, **changes: Any) -> Any:
         "num_heads": 2,
         "dropout": 0.1,
     }
-    return build_decoder(DecoderConfig(**{**sizes, **changes}), dtype=dtype)
+    config = DecoderConfig(**{**sizes, **changes})
+    return build_decoder(config, dtype=dtype, remat=remat)
 
 
 def train(rows: Any, out: Path | None, model: Any = None, **changes: Any):

@@ -29,6 +29,8 @@ def row_dataset(
     start_step: int = 0,
     epochs: int | None = None,
     shuffle: bool = True,
+    part: int = 0,
+    parts: int = 1,
 ) -> "tf.data.Dataset":
     """Returns batches of packed rows for `model.fit`.
 
@@ -45,10 +47,16 @@ def row_dataset(
             batch is the one an uninterrupted run takes at this step.
         epochs: How often all rows are given; None for without end.
         shuffle: False gives the rows in the order of the files.
+        part: Which part of each batch to give, from 0: the share of one
+            process or device. Only its rows are read.
+        parts: Into how many parts of equal size a batch is cut, in order.
+            Where that leaves a remainder, empty rows fill up the last ones.
+            However many there are, together they give the same batches.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets, weights)` as described in
-        `training_arrays`, with static shapes (batch_size, context_length).
+        `training_arrays`, with static shapes (ceil(batch_size / parts),
+        context_length).
         Pass `shuffle=False` to `model.fit`: Keras cannot know that it is
         shuffled and warns otherwise.
 
@@ -72,10 +80,14 @@ def row_dataset(
     import tensorflow as tf
 
     _check(len(rows), batch_size, seed, start_step, epochs)
+    size = _part_size(batch_size, part, parts)
     steps = _steps(len(rows), batch_size, epochs)
 
     def indices(step: "tf.Tensor") -> "tf.Tensor":
-        return _order(step, batch_size, len(rows), seed, epochs, shuffle)
+        order = _order(step, batch_size, len(rows), seed, epochs, shuffle)
+        missing = [[0, size * parts - batch_size]]
+        whole = tf.pad(order, missing, constant_values=NO_ROW)
+        return whole[part * size : (part + 1) * size]
 
     def gather(indices: np.ndarray) -> list[np.ndarray]:
         inputs, targets, weights = gather_batch(rows, indices)
@@ -86,7 +98,7 @@ def row_dataset(
     def batch(step: "tf.Tensor") -> tuple:
         arrays = tf.numpy_function(gather, [indices(step)], types)
         for array in arrays:
-            array.set_shape((batch_size, rows.context_length))
+            array.set_shape((size, rows.context_length))
         tokens, positions, segments, targets, weights = arrays
         inputs = {
             "tokens": tokens,
@@ -194,6 +206,15 @@ def _order(
 def _steps(num_rows: int, batch_size: int, epochs: int | None) -> int | None:
     """Returns how many batches hold all epochs; None for without end."""
     return None if epochs is None else -(-epochs * num_rows // batch_size)
+
+
+def _part_size(batch_size: int, part: int, parts: int) -> int:
+    """Returns the rows in each part of a batch."""
+    if not 0 <= part < parts:
+        raise InputError(
+            f"Expected 0 <= part < parts. Received: part={part}, parts={parts}."
+        )
+    return -(-batch_size // parts)
 
 
 def _check(

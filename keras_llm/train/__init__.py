@@ -7,6 +7,12 @@ from keras_llm.train.callbacks import (
     read_history,
 )
 from keras_llm.train.checkpoint import prune, restore, save
+from keras_llm.train.cluster import Cluster, find_cluster
+from keras_llm.train.distribution import (
+    Distribution,
+    distribution,
+    distribution_of,
+)
 from keras_llm.train.fit import fit
 from keras_llm.train.losses import TokenLoss, token_loss
 from keras_llm.train.measure import Measure, Run, StopOnNan
@@ -26,6 +32,8 @@ from keras_llm.train.tensorboard import TensorBoard
 __all__ = [
     "AdamW",
     "Checkpoints",
+    "Cluster",
+    "Distribution",
     "Measure",
     "MetricsFile",
     "ProgressLine",
@@ -43,6 +51,9 @@ __all__ = [
     "checkpoints",
     "choose_precision",
     "decay_groups",
+    "distribution",
+    "distribution_of",
+    "find_cluster",
     "fit",
     "flops_per_token",
     "latest",

@@ -30,25 +30,38 @@ class Source(NamedTuple):
     fingerprint: str | None
     tokenizer: str | None
 
-    def batches(self, seed: int, start_step: int) -> Any:
+    def batches(
+        self, seed: int, start_step: int, part: int = 0, parts: int = 1
+    ) -> Any:
         """Returns endless batches, from the one that step `start_step` sees.
 
         A dataset of one's own is repeated, and must give the same order each
-        time for a resumed run to see the same rows.
+        time for a resumed run to see the same rows. Of each batch one of
+        `parts` equal parts is given.
         """
         if isinstance(self.data, Rows):
             return row_dataset(
-                self.data, self.batch_size, seed=seed, start_step=start_step
+                self.data,
+                self.batch_size,
+                seed=seed,
+                start_step=start_step,
+                part=part,
+                parts=parts,
             )
-        return self.data.repeat().skip(start_step)
+        return _part_of(self.data.repeat().skip(start_step), part, parts)
 
-    def once(self) -> Any:
+    def once(self, part: int = 0, parts: int = 1) -> Any:
         """Returns every row once, in order, for validation."""
         if isinstance(self.data, Rows):
             return row_dataset(
-                self.data, self.batch_size, epochs=1, shuffle=False
+                self.data,
+                self.batch_size,
+                epochs=1,
+                shuffle=False,
+                part=part,
+                parts=parts,
             )
-        return self.data
+        return _part_of(self.data, part, parts)
 
 
 def open_source(
@@ -153,6 +166,27 @@ def _from_dataset(dataset: Any, batch_size: int | None) -> Source:
             f"dataset of batches of {shape[0]}. Pass batch_size={shape[0]}."
         )
     return Source(dataset, batch_size or 0, shape[1], None, None)
+
+
+def _part_of(dataset: Any, part: int, parts: int) -> Any:
+    """One of equal parts of every batch; empty rows fill up the last ones."""
+    if parts == 1:
+        return dataset
+    import tensorflow as tf
+
+    def cut(inputs: Any, targets: Any, weights: Any = None) -> tuple:
+        if weights is None:
+            weights = tf.ones_like(targets, tf.float32)
+        rows = targets.shape[0] or tf.shape(targets)[0]
+        size = -(-rows // parts)
+
+        def slice_of(x: Any) -> Any:
+            padding = [(0, size * parts - rows)] + [(0, 0)] * (len(x.shape) - 1)
+            return tf.pad(x, padding)[part * size : (part + 1) * size]
+
+        return tf.nest.map_structure(slice_of, (inputs, targets, weights))
+
+    return dataset.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _check_vocabulary(rows: Rows, model: keras.Model) -> None:

@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 from keras_llm.errors import InputError
+from keras_llm.train.distribution import Distribution, distribution_of
 from keras_llm.train.losses import (
     TokenLoss,
     compiled_token_loss,
@@ -27,7 +28,32 @@ else:
     from keras_llm.train.step_tensorflow import BackendStep
 
 
-class TokenMetrics(keras.metrics.Metric):
+class SameEverywhere:
+    """Mixed into a metric that all replicas update with the same numbers.
+
+    Example:
+
+    >>> issubclass(TokenMetrics, SameEverywhere)
+    True
+    """
+
+    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
+        """Makes a variable of which one replica's copy is read."""
+        kwargs["aggregation"] = "only_first_replica"
+        return super().add_variable(*args, **kwargs)  # type: ignore[misc]
+
+
+class GradientNorm(SameEverywhere, keras.metrics.Mean):
+    """Mean of the gradient norm over steps.
+
+    Example:
+
+    >>> GradientNorm("gradient_norm").name
+    'gradient_norm'
+    """
+
+
+class TokenMetrics(SameEverywhere, keras.metrics.Metric):
     """Loss, perplexity and accuracy as means over weighted tokens.
 
     `result()` is a dictionary: `loss` in nats per token, `perplexity =
@@ -81,7 +107,8 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         z_loss: See `token_loss`. Default: 0.
 
     Raises:
-        InputError: A value is out of range, or the decoder is not built.
+        InputError: A value is out of range, the decoder is not built, or
+            it was built in another scope (see `train.distribution`).
 
     Example:
 
@@ -122,10 +149,11 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
                 "first, or use build_decoder."
             )
         self.decoder = decoder
+        self.distribution = self._distribution_of(decoder)
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.z_loss = z_loss
         self.token_metrics = TokenMetrics()
-        self.norm_metric = keras.metrics.Mean("gradient_norm")
+        self.norm_metric = GradientNorm("gradient_norm")
         self._token_loss = compiled_token_loss()
 
     def compile(
@@ -140,8 +168,7 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
                 is compiled alone), True on JAX.
 
         Raises:
-            InputError: A loss or metrics are passed, or a distribution is
-                active.
+            InputError: A loss or metrics are passed.
         """
         given = [k for k in ("loss", "metrics") if kwargs.get(k) is not None]
         if given:
@@ -150,12 +177,14 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
                 "cross-entropy, perplexity and accuracy built in. Pass the "
                 "optimizer only."
             )
-        refuse_distribution()
         if jit_compile is None:
             jit_compile = keras.backend.backend() == "jax"
         # XLA cannot compile what is compiled alone inside of a loop.
         self._token_loss = token_loss if jit_compile else compiled_token_loss()
-        super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+        with self.distribution.scope():
+            super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+        if self.distribution.replicas > 1:
+            self.expect_summed_gradients()
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the decoder's logits."""
@@ -210,34 +239,17 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
             logs["gradient_norm"] = self.norm_metric.result()
         return logs
 
-
-def refuse_distribution() -> None:
-    """Raises where training on several devices would go wrong in silence.
-
-    Raises:
-        InputError: `keras.distribution` is set, which TensorFlow ignores, or
-            a `tf.distribute` strategy with several replicas is active.
-
-    Example:
-
-    >>> refuse_distribution()
-    """
-    if keras.distribution.distribution() is not None:
-        raise InputError(
-            "Expected no keras.distribution: this version trains on one "
-            "device, and on the TensorFlow backend Keras ignores it without "
-            f"a word. Received: {keras.distribution.distribution()}. Call "
-            "keras.distribution.set_distribution(None)."
+    def _distribution_of(self, decoder: keras.Model) -> Distribution:
+        """How decoder and trainer, which must agree, are distributed."""
+        here, there = (
+            getattr(model, "_distribute_strategy", None)
+            for model in (self, decoder)
         )
-    if keras.backend.backend() != "tensorflow":
-        return
-    import tensorflow as tf
-
-    strategy = tf.distribute.get_strategy()
-    if strategy.num_replicas_in_sync > 1:
-        raise InputError(
-            "Expected one device: this version trains on one, and stock "
-            "Keras clips and averages wrongly per replica. Received: "
-            f"{type(strategy).__name__} with {strategy.num_replicas_in_sync} "
-            "replicas. Build and train outside of its scope."
-        )
+        if here is not there:
+            raise InputError(
+                "Expected the decoder and its trainer to be made in the same "
+                f"scope. Received: {there or 'no strategy'} for the decoder, "
+                f"{here or 'none'} for the trainer. Build the model within "
+                "train.distribution(...).scope(), and call fit."
+            )
+        return distribution_of(decoder)

@@ -4,11 +4,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_llm.layers import exact_slices
+from keras_llm.layers import exact_slices, next_seeds, rows_from
 from keras_llm.train.losses import TokenLoss
+from keras_llm.train.strategy_tensorflow import (
+    StrategyFunctions,
+    tokens_and_first_row,
+    total,
+)
 
 
-class BackendStep:
+class BackendStep(StrategyFunctions):
     """`train_step` and `test_step` of `TokenTrainer` on TensorFlow.
 
     Example:
@@ -20,13 +25,13 @@ class BackendStep:
     def train_step(self: Any, data: Any) -> dict[str, Any]:
         """One optimizer step on a batch; returns the metrics so far."""
         batch = self.unpack(data)
-        tokens = tf.maximum(tf.reduce_sum(batch[2]), 1.0)
-        # XLA wants shapes that do not depend on what a router chooses.
-        with exact_slices(not self.jit_compile):
-            if self.accumulate == 1:
-                loss, gradients = self._gradients(batch, tokens)
-            else:
-                loss, gradients = self._accumulated(batch, tokens)
+        tokens, first_row = tokens_and_first_row(batch[2])
+        compute = self._shares
+        if self.distributed and self.jit_compile:
+            # XLA sees one device: what crosses devices stays outside.
+            compute = tf.function(compute, jit_compile=True, autograph=False)
+        loss, gradients = total(compute(batch, tokens, first_row))
+        next_seeds(self.decoder._flatten_layers())
         gradients, norm = self.clip(gradients)
         rate = tf.identity(self.optimizer.learning_rate)
         self.optimizer.apply(gradients, self.trainable_variables)
@@ -37,7 +42,18 @@ class BackendStep:
         inputs, targets, weights = self.unpack(data)
         with exact_slices(not self.jit_compile):
             logits = self(inputs, training=False)
-        return self.record(self.token_loss(logits, targets, weights))
+        return self.record(total(self.token_loss(logits, targets, weights)))
+
+    def _shares(
+        self: Any, batch: tuple, tokens: Any, first_row: Any
+    ) -> tuple[TokenLoss, list[Any]]:
+        """Our rows' sums, and their share of the global mean's gradient."""
+        # XLA wants shapes that do not depend on what a router chooses.
+        with exact_slices(not self.jit_compile):
+            if self.accumulate > 1:
+                return self._accumulated(batch, tokens, first_row)
+            with rows_from(first_row):
+                return self._gradients(batch, tokens)
 
     def _gradients(
         self: Any, batch: tuple, tokens: Any
@@ -58,14 +74,17 @@ class BackendStep:
         return loss, [tf.convert_to_tensor(g) for g in gradients]
 
     def _accumulated(
-        self: Any, batch: tuple, tokens: Any
+        self: Any, batch: tuple, tokens: Any, first_row: Any
     ) -> tuple[TokenLoss, list[Any]]:
         """As `_gradients`, one slice of the batch at a time."""
         parts = self.parts(batch)
+        rows = tf.shape(parts[1])[1]
 
         def add(index: Any, loss: Any, sums: Any) -> tuple:
             part = tf.nest.map_structure(lambda x: x[index], parts)
-            more, gradients = self._gradients(part, tokens)
+            done = tf.cast(index * rows, tf.int64)
+            with rows_from(first_row + done):
+                more, gradients = self._gradients(part, tokens)
             return (
                 index + 1,
                 TokenLoss(*(a + b for a, b in zip(loss, more, strict=True))),

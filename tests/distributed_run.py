@@ -1,0 +1,117 @@
+"""Trains the same cases under one strategy, for comparison with another.
+
+`python tests/distributed_run.py KIND OUT [CASE...]` with KIND single,
+mirrored (two virtual CPU devices) or multi_worker (TF_CONFIG names the
+processes); writes OUT/CASE.npz and OUT/CASE.json.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tiny_run
+
+TIME, ROWS = 8, 40
+
+# What stock Keras gets wrong or fails at under a strategy, mostly with dropout.
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {"dropout": 0.0},
+    "clip": {"clip_norm": 0.5},
+    "accumulate": {"clip_norm": 0.5, "accumulate": 4},
+    "uneven": {"batch": 7, "accumulate": 3},
+    "partial": {"batch": 13},  # 40 rows: the last batch of an epoch has one
+    "several_steps": {"steps_per_execution": 5},
+    "xla": {"jit_compile": True, "clip_norm": 0.5},
+    "xla_accumulate": {"jit_compile": True, "accumulate": 2},
+    "remat": {"remat": True},
+    "experts": {"experts": True, "accumulate": 2, "dropout": 0.0},
+    "adam_by_name": {"optimizer": "adam"},
+}
+
+
+def arrays() -> tuple:
+    """Rows in which some targets do not count, and one has none."""
+    random = np.random.default_rng(0)
+    tokens = random.integers(0, 50, (ROWS, TIME + 1)).astype("int32")
+    inputs = {
+        "tokens": tokens[:, :-1],
+        "positions": np.tile(np.arange(TIME, dtype="int32"), (ROWS, 1)),
+        "segments": np.ones((ROWS, TIME), "int32"),
+    }
+    weights = (random.random((ROWS, TIME)) < 0.6).astype("float32")
+    weights[5] = 0
+    return inputs, tokens[:, 1:], weights
+
+
+def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:
+    """Returns weights, and logs of three epochs and of an evaluation."""
+    import tensorflow as tf
+
+    from keras_llm.config import Experts
+    from keras_llm.train import AdamW, TokenTrainer, WarmupCosine
+    from keras_llm.train.source import Source
+
+    case = {"batch": 8, "dropout": 0.1, "remat": False, **case}
+    batch = case.pop("batch")
+    if case.pop("experts", False):
+        case["mlp_experts"] = Experts(count=4, top_k=2, mlp_dim=16)
+    data = tf.data.Dataset.from_tensor_slices(arrays()).batch(batch)
+    source = Source(data, batch, TIME, None, None)
+    compiled = {
+        name: case.pop(name)
+        for name in ("jit_compile", "steps_per_execution")
+        if name in case
+    }
+    with distribution.scope():
+        model = tiny_run.build(
+            dropout=case.pop("dropout"),
+            remat=case.pop("remat"),
+            experts=case.pop("mlp_experts", None),
+        )
+        optimizer = case.pop("optimizer", None)
+        if optimizer is None:
+            optimizer = AdamW(WarmupCosine(1e-2, 20, 3), epsilon=1e-4)
+        trainer = TokenTrainer(model, **case)
+        trainer.compile(optimizer, **compiled)
+    logs = trainer.fit(
+        distribution.feed(lambda part, parts: source.once(part, parts)),
+        epochs=3,
+        shuffle=False,
+        verbose=0,
+    ).history
+    scores = trainer.evaluate(
+        distribution.feed(lambda part, parts: source.once(part, parts)),
+        verbose=0,
+        return_dict=True,
+    )
+    seeds = [v for v in model.variables if "seed" in v.path]
+    weights = [np.array(v) for v in model.trainable_variables]
+    weights += [np.array(s.value, "float64") for s in seeds]
+    return weights, {**logs, "scores": scores}
+
+
+def main(kind: str, out: str, *names: str) -> None:
+    """Runs the cases and writes their results."""
+    import tensorflow as tf
+
+    from keras_llm.train import distribution
+
+    options = {}
+    if kind == "mirrored":
+        two = [tf.config.LogicalDeviceConfiguration()] * 2
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, two)
+        options = {"devices": ["CPU:0", "CPU:1"]}
+    chosen = distribution(kind, **options)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names or CASES:
+        weights, logs = run(chosen, CASES[name])
+        np.savez(folder / f"{name}.npz", *weights)
+        (folder / f"{name}.json").write_text(json.dumps(logs))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
