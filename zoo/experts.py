@@ -10,8 +10,9 @@ from keras_llm.weights import TRANSPOSED, Row
 from keras_llm.zoo.family import Setting
 
 TOP_K = Setting("num_experts_per_tok", "top_k")
-# Theirs weighs the sum over a token's experts, with means over all layers;
-# ours each layer's mean over them. With even use they differ by a factor.
+# The number is kept. Theirs weighs a sum over a token's experts and means over
+# all layers, ours means over them and a sum over layers: where experts are
+# used evenly, ours is num_layers / top_k times as strong. Logits are the same.
 BALANCE = Setting("router_aux_loss_coef", "balance_loss", default=0.001)
 
 
