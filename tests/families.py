@@ -173,6 +173,11 @@ FAMILIES: dict[str, dict[str, dict]] = {
             hidden_size=96, num_hidden_layers=1, num_experts_per_tok=4
         ),
     ),
+    "olmo2": variants(
+        LLAMA,
+        grouped=GROUPED,
+        tied_scaled=TIED | dict(rope_parameters=YARN_ROPE),
+    ),
     "gpt_neox": variants(
         NEOX,
         parallel={},
