@@ -16,8 +16,18 @@ from keras_llm.train.distribution import (
 from keras_llm.train.fit import fit
 from keras_llm.train.losses import TokenLoss, token_loss
 from keras_llm.train.measure import Measure, Run, StopOnNan
-from keras_llm.train.optimizers import AdamW, WarmupCosine, decay_groups
+from keras_llm.train.muon import Muon
+from keras_llm.train.optimizers import AdamW, Lion, optimizer
 from keras_llm.train.progress_line import ProgressLine
+from keras_llm.train.schedule_free import ScheduleFreeAdamW
+from keras_llm.train.schedules import (
+    InverseSquareRoot,
+    WarmupConstant,
+    WarmupCosine,
+    WarmupLinear,
+    WarmupStableDecay,
+    schedule,
+)
 from keras_llm.train.settings import TrainConfig, TrainReport
 from keras_llm.train.speed import (
     choose_precision,
@@ -28,17 +38,22 @@ from keras_llm.train.speed import (
 from keras_llm.train.state import State, best, checkpoints, latest, read_state
 from keras_llm.train.step import TokenTrainer
 from keras_llm.train.tensorboard import TensorBoard
+from keras_llm.train.updates import decay_groups
 
 __all__ = [
     "AdamW",
     "Checkpoints",
     "Cluster",
     "Distribution",
+    "InverseSquareRoot",
+    "Lion",
     "Measure",
     "MetricsFile",
+    "Muon",
     "ProgressLine",
     "Run",
     "Samples",
+    "ScheduleFreeAdamW",
     "State",
     "StopOnNan",
     "TensorBoard",
@@ -46,7 +61,10 @@ __all__ = [
     "TokenTrainer",
     "TrainConfig",
     "TrainReport",
+    "WarmupConstant",
     "WarmupCosine",
+    "WarmupLinear",
+    "WarmupStableDecay",
     "best",
     "checkpoints",
     "choose_precision",
@@ -58,11 +76,13 @@ __all__ = [
     "flops_per_token",
     "latest",
     "measured_peak",
+    "optimizer",
     "precision_of",
     "prune",
     "read_history",
     "read_state",
     "restore",
     "save",
+    "schedule",
     "token_loss",
 ]

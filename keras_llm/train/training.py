@@ -34,9 +34,10 @@ from keras_llm.train.folder import (
     config_of,
 )
 from keras_llm.train.measure import Measure, Run, StopOnNan
-from keras_llm.train.optimizers import AdamW, WarmupCosine
+from keras_llm.train.optimizers import AdamW
 from keras_llm.train.plan import plan_steps
 from keras_llm.train.progress_line import ProgressLine
+from keras_llm.train.schedules import WarmupCosine
 from keras_llm.train.settings import TrainConfig, TrainReport
 from keras_llm.train.source import Source, open_source, open_validation
 from keras_llm.train.speed import (

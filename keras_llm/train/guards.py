@@ -1,0 +1,120 @@
+"""Guards against spikes and NaN: in the step, and around it."""
+
+from typing import Any
+
+from keras import ops
+
+from keras_llm.errors import InputError
+
+MEMORY = 0.98  # decay of the running mean and variance: about 50 steps
+FIRST = 32  # steps before the guard decides
+MOST = 8  # updates left out in a row; then the level is taken as new
+
+
+class Guard:
+    """Leaves out updates that stand out, with arithmetic only.
+
+    Keeps a running mean and variance of the loss and of the gradient norm,
+    of the steps that were applied. An update is left out when one of the two
+    is not finite or over `mean + limit * deviation`, from the 33rd step on.
+    After eight in a row the level has changed: the guard learns it anew. A
+    step that is left out still counts: the schedule and the rows go on.
+
+    Its state is part of the optimizer's, so a resumed run decides the same.
+
+    Args:
+        limit: Standard deviations, or None to apply all. Even then the first
+            step whose loss or norm is not finite is kept in `first_bad`.
+
+    Raises:
+        InputError: The limit is not above zero.
+
+    Source: skipping as in PaLM, https://arxiv.org/abs/2204.02311 section 5.1,
+    there by hand.
+
+    Example:
+
+    >>> Guard(6.0).limit
+    6.0
+    """
+
+    def __init__(self, limit: float | None = None):
+        if limit is not None and not limit > 0:
+            raise InputError(
+                "Expected the guard's limit above zero, in standard "
+                f"deviations, or None. Received: {limit!r}. Usual: 6."
+            )
+        self.limit = limit
+        self.observed: tuple[Any, Any] | None = None
+        self.allowed: Any = None
+
+    def build(self, optimizer: Any) -> None:
+        """Makes the state as variables of the optimizer."""
+        # Every replica computes the same from all-reduced numbers.
+        same = {"aggregation": "only_first_replica"}
+        self.counts = optimizer.add_variable(
+            (4,), "zeros", "int32", name="guard_counts", **same
+        )
+        if self.limit is not None:
+            self.levels = optimizer.add_variable(
+                (2, 2), "zeros", "float32", name="guard_levels", **same
+            )
+
+    def decide(self, step: Any) -> None:
+        """Decides about the step that was observed."""
+        self.allowed = None
+        if self.observed is None:
+            return
+        values = ops.stack([ops.cast(x, "float32") for x in self.observed])
+        finite = ops.all(ops.isfinite(values))
+        kept, skipped, row, bad = (self.counts[i] for i in range(4))
+        here = ops.cast(step, "int32") + 1
+        bad = ops.where(ops.logical_or(finite, bad > 0), bad, here)
+        if self.limit is not None:
+            kept = ops.where(row >= MOST, 0, kept)  # learns the new level
+            allowed = ops.logical_and(finite, self._calm(values, kept))
+            self._remember(values, kept, allowed)
+            one = ops.cast(allowed, "int32")
+            kept, skipped = kept + one, skipped + 1 - one
+            row = (row + 1) * (1 - one)
+            self.allowed = allowed
+        self.counts.assign(ops.stack([kept, skipped, row, bad]))
+
+    def choose(self, value: Any, otherwise: Any) -> Any:
+        """Returns the value if this step is applied, else the other."""
+        if self.allowed is None:
+            return value
+        return ops.where(self.allowed, value, ops.convert_to_tensor(otherwise))
+
+    @property
+    def skipped(self) -> int:
+        """Updates left out so far."""
+        return int(ops.convert_to_numpy(self.counts)[1])
+
+    @property
+    def first_bad(self) -> int | None:
+        """The first step (from 0) that was not finite, or None."""
+        bad = int(ops.convert_to_numpy(self.counts)[3])
+        return bad - 1 if bad else None
+
+    def _calm(self, values: Any, kept: Any) -> Any:
+        mean, variance = self.levels[0], self.levels[1]
+        high = mean + self.limit * ops.sqrt(variance)
+        return ops.logical_or(kept < FIRST, ops.all(values <= high))
+
+    def _remember(self, values: Any, kept: Any, allowed: Any) -> None:
+        mean, variance = self.levels[0], self.levels[1]
+        # A plain mean of the first steps, then one that forgets.
+        share = ops.maximum(
+            1.0 / (ops.cast(kept, "float32") + 1.0), 1.0 - MEMORY
+        )
+        change = values - mean
+        levels = ops.stack(
+            [
+                mean + share * change,
+                (1.0 - share) * (variance + share * ops.square(change)),
+            ]
+        )
+        self.levels.assign(
+            self.levels + ops.where(allowed, levels - self.levels, 0.0)
+        )
