@@ -91,7 +91,7 @@ class Rope(Record):
         )
         self._one_of("scaling", SCALINGS)
         for name in ("short_factors", "long_factors"):
-            self._set(name, tuple(getattr(self, name)))  # JSON has lists
+            self._set(name, _factors(name, getattr(self, name)))
         if self.fraction > 1:
             raise InputError(
                 "Expected fraction between 0 and 1. "
@@ -112,6 +112,18 @@ class Rope(Record):
                 f"without. Received: scaling={self.scaling!r}, "
                 f"{len(self.short_factors)} and {len(self.long_factors)}."
             )
+
+
+def _factors(name: str, values: Any) -> tuple[float, ...]:
+    """A tuple of positive numbers; JSON has lists."""
+    if not isinstance(values, list | tuple) or not all(
+        isinstance(value, int | float) and value > 0 for value in values
+    ):
+        raise InputError(
+            f"Expected {name} to be a list of numbers above zero. "
+            f"Received: {values!r}."
+        )
+    return tuple(values)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

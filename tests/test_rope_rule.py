@@ -249,6 +249,16 @@ def test_the_share_of_turning_channels_has_two_places():
         ),
         (PLAIN, dict(rope_scaling=LONG_ROPE | {ORIGINAL: "8"}), ("factor",)),
         (PLAIN, dict(rope_scaling={"rope_type": ["yarn"]}), ("['yarn']",)),
+        (
+            PHI3,
+            dict(rope_scaling=LONG_ROPE | {"long_factor": 5}),
+            ("long_", "5"),
+        ),
+        (
+            PHI3,
+            dict(rope_scaling=LONG_ROPE | {"short_factor": [1.0, "a"]}),
+            ("short_factors", "'a'"),
+        ),
         (GEMMA3, dict(rope_parameters={"rope_theta": 1.0}), ("rope_theta",)),
         (
             GEMMA3,
