@@ -17,6 +17,7 @@ import keras
 from keras_llm.errors import InputError
 from keras_llm.files import write_text
 from keras_llm.train import checkpoint, state
+from keras_llm.train.ema import averaged
 from keras_llm.train.folder import config_of
 from keras_llm.train.measure import Run
 
@@ -133,7 +134,8 @@ class Samples(keras.callbacks.Callback):
         self.texts = []
         if self.run.step % self.every and not self.run.finished:
             return
-        texts = self.sample(self.model.decoder)
+        with averaged(self.model.decoder, self.model.optimizer):
+            texts = self.sample(self.model.decoder)
         self.texts = [texts] if isinstance(texts, str) else list(texts)
         if self.path is not None:
             line = {"step": self.run.step, "texts": self.texts}

@@ -4,7 +4,9 @@ One folder a checkpoint, written under a temporary name and renamed, so that
 a kill or a full disk leaves the previous ones intact:
 
     checkpoints/step-00000200/
-      model.safetensors      weights by variable path
+      model.safetensors      weights by variable path; averaged ones, if the
+                             optimizer averages
+      training.safetensors   in that case, the weights to go on training with
       optimizer.safetensors  moments and step counter by variable path
       state.json             step, dropout seeds, config, hashes, progress
 
@@ -25,6 +27,7 @@ from keras import ops
 from keras_llm.errors import InputError
 from keras_llm.files import TEMPORARY, atomic_path, sha256_of
 from keras_llm.train.arrays import matching_arrays, write_arrays
+from keras_llm.train.ema import averaged, averages_of
 from keras_llm.train.folder import config_of
 from keras_llm.train.state import (
     STATE,
@@ -35,6 +38,7 @@ from keras_llm.train.state import (
 )
 
 MODEL, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
+TRAINING = "training.safetensors"
 SEED = "seed_generator_state"
 
 
@@ -70,13 +74,16 @@ def save(
     try:
         with atomic_path(path) as temporary:
             temporary.mkdir()
-            write_arrays(temporary / MODEL, weights)
+            if averages_of(optimizer) is not None:
+                write_arrays(temporary / TRAINING, model.trainable_variables)
+            with averaged(model, optimizer):
+                write_arrays(temporary / MODEL, weights)
             write_arrays(temporary / OPTIMIZER, optimizer.variables)
             State(
                 seeds=[ops.convert_to_numpy(seed).tolist() for seed in seeds],
                 files={
-                    name: sha256_of(temporary / name)
-                    for name in (MODEL, OPTIMIZER)
+                    file.name: sha256_of(file)
+                    for file in sorted(temporary.iterdir())
                 },
                 **state,
             ).save(temporary / STATE)
@@ -130,6 +137,10 @@ def restore(
     values = matching_arrays(path / MODEL, weights)
     if optimizer is not None:
         values += matching_arrays(path / OPTIMIZER, optimizer.variables)
+        if TRAINING in state.files:
+            values += matching_arrays(
+                path / TRAINING, model.trainable_variables
+            )
         if len(seeds) != len(state.seeds):
             raise InputError(
                 f"Expected {len(state.seeds)} dropout layers, as in {path}. "

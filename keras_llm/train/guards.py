@@ -1,5 +1,6 @@
 """Guards against spikes and NaN: in the step, and around it."""
 
+import contextlib
 from typing import Any
 
 from keras import ops
@@ -9,6 +10,21 @@ from keras_llm.errors import InputError
 MEMORY = 0.98  # decay of the running mean and variance: about 50 steps
 FIRST = 32  # steps before the guard decides
 MOST = 8  # updates left out in a row; then the level is taken as new
+
+
+def observing(optimizer: Any, loss: Any, norm: Any) -> Any:
+    """Returns a context in which an optimizer knows a step's loss and norm.
+
+    Example:
+
+    >>> import keras
+    >>> with observing(keras.optimizers.SGD(), 1.0, 1.0):  # has no guard
+    ...     pass
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    if not hasattr(optimizer, "observing"):
+        return contextlib.nullcontext()
+    return optimizer.observing(loss, norm)
 
 
 class Guard:

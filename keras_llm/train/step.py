@@ -16,6 +16,8 @@ from keras import ops
 
 from keras_llm.errors import InputError
 from keras_llm.train.distribution import Distribution, distribution_of
+from keras_llm.train.ema import averaged
+from keras_llm.train.guards import observing
 from keras_llm.train.losses import (
     TokenLoss,
     compiled_token_loss,
@@ -185,6 +187,16 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
             super().compile(optimizer, jit_compile=jit_compile, **kwargs)
         if self.distribution.replicas > 1:
             self.expect_summed_gradients()
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, on averaged weights if there are any."""
+        with averaged(self.decoder, self.optimizer):
+            return super().evaluate(*args, **kwargs)
+
+    def observing(self, loss: TokenLoss, norm: Any) -> Any:
+        """Returns the context in which the optimizer applies this step."""
+        mean = loss.cross_entropy / ops.maximum(loss.tokens, 1.0)
+        return observing(self.optimizer, mean, norm)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the decoder's logits."""

@@ -29,9 +29,10 @@ class BackendStep:
         mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             rate = ops.convert_to_tensor(self.optimizer.learning_rate)
-        trainable, optimizer = self.optimizer.stateless_apply(
-            optimizer, gradients, trainable
-        )
+        with self.observing(loss, norm):
+            trainable, optimizer = self.optimizer.stateless_apply(
+                optimizer, gradients, trainable
+            )
         logs, metrics = self._recorded(metrics, loss, norm)
         logs["learning_rate"] = rate
         return logs, (trainable, fixed, optimizer, metrics)

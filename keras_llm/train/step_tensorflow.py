@@ -34,7 +34,8 @@ class BackendStep(StrategyFunctions):
         next_seeds(self.decoder._flatten_layers())
         gradients, norm = self.clip(gradients)
         rate = tf.identity(self.optimizer.learning_rate)
-        self.optimizer.apply(gradients, self.trainable_variables)
+        with self.observing(loss, norm):
+            self.optimizer.apply(gradients, self.trainable_variables)
         return {**self.record(loss, norm), "learning_rate": rate}
 
     def test_step(self: Any, data: Any) -> dict[str, Any]:
