@@ -64,7 +64,7 @@ def _kinds(graph: Any) -> Iterator[str]:
 
 
 # Operations of Python packages that stock TensorFlow Serving has, too.
-_PLUGINS = {"tensorflow_text": r"^TFText>|^Sentencepiece"}
+_PLUGINS = {"tensorflow_text": r"^TFText>|^Sentencepiece|^FastWordpiece"}
 
 
 def check_operations(kinds: Iterable[str], plugins: Iterable[str] = ()) -> None:

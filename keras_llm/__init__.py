@@ -22,6 +22,7 @@ _PUBLIC = {
     "build_decoder": "keras_llm.model",
     "decoder_step": "keras_llm.step",
     "float32_copy": "keras_llm.causal_lm",
+    "resize_embedding": "keras_llm.resize",
 }
 
 _MODULES = (

@@ -29,6 +29,7 @@ RANKS = {
     "step": 2,
     "generate": 3,
     "sampling": 3,
+    "resize": 3,
     "score": 3,
     "stopping": 3,
     "weights": 3,
