@@ -20,11 +20,13 @@ from keras_llm.zoo.folder import (
     read_json,
 )
 from keras_llm.zoo.generation_config import read_generation
+from keras_llm.zoo.hub_models import from_keras_hub
 
 if TYPE_CHECKING:
     from keras_llm.causal_lm import CausalLM
     from keras_llm.model_folder import Origin
 
+KERAS_HUB_FILE = "metadata.json"  # only its presets have it
 TOKENIZER_CONFIG = "tokenizer_config.json"
 
 
@@ -42,6 +44,7 @@ def load(
             - a folder that `CausalLM.save` wrote,
             - a folder in Hugging Face's form: config.json, safetensors,
               tokenizer files, and generation_config.json if there is one,
+            - a preset folder of KerasHub (`save_to_preset`),
             - a preset of `zoo.list()` with published weights, or a name
               on the Hugging Face hub ("owner/name"): downloaded once, then
               taken from the hub's cache. Needs the extra `hub`.
@@ -91,6 +94,8 @@ def _load_folder(
 
     if (folder / MANIFEST).is_file():
         return CausalLM.load(folder, dtype, **changes)
+    if (folder / KERAS_HUB_FILE).is_file():
+        return _load_keras_hub(folder, dtype, **changes)
     if not (folder / CONFIG_FILE).is_file():
         raise InputError(
             f"Expected a model folder at {folder}: one that CausalLM.save "
@@ -98,6 +103,21 @@ def _load_folder(
             f"({CONFIG_FILE}). Received: neither."
         )
     return _load_published(folder, dtype, origin, changes)
+
+
+def _load_keras_hub(
+    folder: Path,
+    dtype: str | None,
+    context_length: int | None = None,
+    **changes: Any,
+) -> "CausalLM":
+    """Loads a preset that KerasHub saved."""
+    if changes:
+        raise InputError(
+            "Expected no change but context_length for a preset of KerasHub. "
+            f"Received: {', '.join(changes)}."
+        )
+    return from_keras_hub(folder, context_length=context_length, dtype=dtype)
 
 
 def _load_published(

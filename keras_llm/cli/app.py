@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # The order in which a corpus becomes a server; the help keeps it.
 VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
-ORDER = ("quickstart", *VERBS, "generate", "chat", "info")
+ORDER = ("quickstart", *VERBS, "import", "generate", "chat", "info")
 
 INTERRUPTED = (
     "Stopped. What was finished is kept: run the same command again to go on."
@@ -93,7 +93,9 @@ app = typer.Typer(
 
 
 def verb(
-    *examples: str, panel: str = "One step at a time"
+    *examples: str,
+    panel: str = "One step at a time",
+    name: str | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Registers a function as a verb; its docstring becomes the help.
 
@@ -101,10 +103,12 @@ def verb(
         *examples: Whole command lines, shown below the help. A test parses
             each, so that none goes out of date.
         panel: The heading under which `keras-llm --help` lists the verb.
+        name: Its name. Default: the function's.
     """
     lines = "\n\n".join(f"[bold]{line}[/bold]" for line in examples)
     title = "Example:" if len(examples) == 1 else "Examples:"
-    return app.command(rich_help_panel=panel, epilog=f"{title}\n\n{lines}")
+    epilog = f"{title}\n\n{lines}"
+    return app.command(name, rich_help_panel=panel, epilog=epilog)
 
 
 def _complain(message: str) -> None:

@@ -19,7 +19,10 @@ SAMPLES = ("The ", "def ")
 
 Model = Annotated[
     Path,
-    typer.Argument(help="What `keras-llm train` wrote, or a CausalLM folder."),
+    typer.Argument(
+        help="What `keras-llm train` or `keras-llm import` wrote, another "
+        "model folder (CausalLM's or Hugging Face's), or a preset."
+    ),
 ]
 
 
@@ -251,8 +254,12 @@ def pretrain(
 
 
 def load_model(path: Path) -> Any:
-    """Loads a CausalLM from its folder or from the run that made it."""
-    from keras_llm import CausalLM
+    """Loads a CausalLM from a run, a model folder or a preset's name.
+
+    Names on the hub are for `keras-llm import`: here a name that is no
+    folder is a folder that is missing, and no reason to use the network.
+    """
+    from keras_llm import zoo
 
     inner = path / LM
     if not inner.is_dir() and (path / "train.json").exists():
@@ -260,7 +267,13 @@ def load_model(path: Path) -> Any:
             f"Expected a finished run at {path}. Received: one that was "
             "stopped. Run the same `keras-llm train` again to finish it."
         )
-    return CausalLM.load(inner if inner.is_dir() else path)
+    if not path.exists() and str(path) not in zoo.list():
+        raise InputError(
+            f"Expected a model folder, or a preset, at {path}. Received: no "
+            "such folder. A model on the Hugging Face hub is fetched with "
+            "`keras-llm import OWNER/NAME`."
+        )
+    return zoo.load(inner if inner.is_dir() else path)
 
 
 def heldout_bits(lm: Any, corpus: Path) -> Any:
