@@ -153,10 +153,10 @@ def classes(family: str, kind: str) -> Any:
     return getattr(keras_hub.models, prefix + kind)
 
 
-def backbone(name: str) -> Any:
+def backbone(name: str, **changes: Any) -> Any:
     """Returns a backbone of a case whose weights are all random."""
     family, keys = CASES[name]
-    built = classes(family, "Backbone")(**keys)
+    built = classes(family, "Backbone")(**{**keys, **changes})
     random = np.random.default_rng(7)
     for weight in built.weights:
         if weight.trainable:

@@ -1,16 +1,22 @@
 """KerasHub's models become ours and ours theirs: logits, ids, text, files."""
 
+import dataclasses
 import functools
 import importlib.util
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
-from hub_peers import CASES, LENGTH, TEXTS, logits, task
+import tensorflow as tf
+from hub_peers import CASES, LENGTH, TEXTS, backbone, logits, task
+from hub_peers import tokenizer as hub_tokenizer
 
-from keras_llm import zoo
+from keras_llm import CausalLM, InputError, export, zoo
 from keras_llm.layers import new_cache
 from keras_llm.step import decoder_step
+from keras_llm.tokenizers import BytePairTokenizer
 from keras_llm.zoo.hub_tables import HUB_FAMILIES
 
 pytestmark = pytest.mark.skipif(
@@ -18,6 +24,7 @@ pytestmark = pytest.mark.skipif(
     reason="needs the extra hub-interop",
 )
 TOLERANCE = 1e-4
+PROMPT = "the quick"
 FOUR = ("gpt2", "llama3", "qwen", "gemma")
 ONE_EACH = {family: name for name, (family, _) in reversed(CASES.items())}
 TOKENS = np.random.default_rng(1).integers(0, 330, (2, LENGTH)).astype("int32")
@@ -86,8 +93,6 @@ def test_back_again_with_the_same_weights(name):
 
 @pytest.mark.parametrize("family", HUB_FAMILIES)
 def test_ids_of_ordinary_text(family):
-    import tensorflow as tf
-
     hub, lm = theirs(ONE_EACH[family]), ours(ONE_EACH[family])
     for text in TEXTS:
         expected = [int(i) for i in hub.preprocessor.tokenizer(text)]
@@ -101,20 +106,232 @@ def test_ids_of_ordinary_text(family):
         assert lm.encode_prompt(text)[:size] == prompt[:size].tolist()
 
 
-def greedy(hub: Any, prompt: str) -> str:
-    """The continuation; some families cannot leave the prompt out."""
-    whole = hub.generate(prompt, max_length=LENGTH)
-    return whole.removeprefix(prompt)
+def slow_unless(chosen: Any, every: Any) -> list:
+    """The cases; those that are not chosen are slow."""
+    return [
+        pytest.param(name, marks=() if name in chosen else pytest.mark.slow)
+        for name in every
+    ]
 
 
 # With its cache, KerasHub's GPT-NeoX turns every new token as the first one,
-# so its text is not what its own logits say.
-@pytest.mark.parametrize("family", set(HUB_FAMILIES) - {"gpt_neo_x"})
+# so that its text is not what its own logits say.
+@pytest.mark.parametrize(
+    "family", slow_unless(FOUR, [f for f in HUB_FAMILIES if f != "gpt_neo_x"])
+)
 def test_greedy_text(family):
     hub, lm = theirs(ONE_EACH[family]), ours(ONE_EACH[family])
-    prompt = "the quick"
-    room = LENGTH - len(lm.encode_prompt(prompt))
-    found = lm.generate(prompt, max_new_tokens=room)
+    room = LENGTH - len(lm.encode_prompt(PROMPT))
+    found = lm.generate(PROMPT, max_new_tokens=room)
     for token in hub.preprocessor.tokenizer.special_tokens:
         found = found.replace(token, "")  # KerasHub never shows them
-    assert found == greedy(hub, prompt)
+    expected = hub.generate(PROMPT, max_length=LENGTH)
+    assert found and PROMPT + found == expected
+
+
+@pytest.mark.parametrize("name", ["gpt_neo_x", "qwen window"])
+def test_text_is_what_their_logits_say(name):
+    """Where their own generation is wrong, or ends in an error."""
+    hub, lm = theirs(name).backbone, ours(name)
+    ids = lm.encode_prompt(PROMPT)
+    start = len(ids)
+    for _ in range(6):
+        tokens = np.array([ids], "int32")
+        last = logits(hub, tokens, np.ones_like(tokens))[0, -1]
+        ids.append(int(last.argmax()))
+    assert not set(ids[start:]) & set(lm.end_ids)
+    found = lm.generate(PROMPT, max_new_tokens=6)
+    assert found == lm.decode(ids[start:])
+
+
+@pytest.mark.parametrize("family", FOUR)
+def test_a_preset_folder(family, tmp_path):
+    import keras_hub
+
+    name = ONE_EACH[family]
+    for _ in range(2):  # the second replaces the first
+        zoo.save_keras_hub(ours(name), tmp_path / "preset", family)
+    hub = keras_hub.models.CausalLM.from_preset(str(tmp_path / "preset"))
+    assert type(hub) is type(theirs(name))
+    expected = logits(theirs(name).backbone, TOKENS, MASK)
+    same(logits(hub.backbone, TOKENS, MASK), expected)
+    lm = zoo.from_keras_hub(tmp_path / "preset")
+    assert lm.config == ours(name).config
+    assert lm.tokenizer.fingerprint == ours(name).tokenizer.fingerprint
+    same(lm.model({"tokens": TOKENS, "segments": MASK}), expected)
+
+
+def test_a_tied_llama_loads_from_its_folder(tmp_path):
+    """KerasHub's own save of it does not load: its config forgets the tie."""
+    lm = ours("llama3 tied")
+    assert lm.config.tie_embeddings
+    zoo.save_keras_hub(lm, tmp_path / "preset", "llama3")
+    again = zoo.from_keras_hub(tmp_path / "preset")
+    assert not again.config.tie_embeddings
+    same(again.model(TOKENS), np.asarray(lm.model(TOKENS)))
+
+
+def test_published_qwen3_is_as_good_as_equal():
+    """KerasHub has another epsilon on queries and keys than it says."""
+    hub = backbone("qwen3", layer_norm_epsilon=1e-6)
+    lm = zoo.from_keras_hub(hub, hub_tokenizer("qwen3"), context_length=LENGTH)
+    found = np.asarray(lm.model(TOKENS))
+    expected = logits(hub, TOKENS, np.ones_like(TOKENS))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_bfloat16_stays_bfloat16():
+    lm = zoo.from_keras_hub(
+        backbone("gpt2", dtype="bfloat16"), hub_tokenizer("gpt2")
+    )
+    kernel = lm.model.get_layer("block_0").mlp.up.kernel
+    assert kernel.dtype == "bfloat16"
+    same(lm.model(TOKENS), np.asarray(lm.model(TOKENS), "float32"))
+
+
+# === What is refused ===
+
+
+def refused(words: str) -> Any:
+    return pytest.raises(InputError, match=words)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("gemma", {"query_head_dim_normalize": False}, "query_head_dim_norm"),
+        ("gemma", {"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon=1e-05"),
+        ("gemma", {"use_post_ffw_norm": True}, "use_post_attention_norm and"),
+        ("gemma3", {"local_rope_scaling_factor": 2.0}, "local_rope_scaling"),
+        ("llama", {"rope_position_scaling_factor": 4.0}, "rope_position_scal"),
+        ("qwen3", {"layer_norm_epsilon": 1e-3}, "layer_norm_epsilon"),
+        ("qwen3_moe", {"decoder_sparse_step": 2}, "decoder_sparse_step=2"),
+        ("smollm3", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
+    ],
+)
+def test_settings_that_are_not_understood(name, changes, words):
+    hub = backbone(name, **changes)
+    length = None if name == "smollm3" else LENGTH
+    with refused(words):
+        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"), context_length=length)
+
+
+def test_an_unknown_setting():
+    hub = backbone("gpt2")
+    known = hub.get_config()
+    hub.get_config = lambda: {**known, "heads_swapped": True}
+    with refused("heads_swapped=True"):
+        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"))
+
+
+def test_lora_weights():
+    hub = backbone("gpt2")
+    hub.enable_lora(2)
+    with refused("query/lora_kernel_a .* instead of nothing.*LoRA"):
+        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"))
+
+
+def test_a_weight_of_another_shape():
+    hub = backbone("gpt2")
+    known = hub.get_config()
+    hub.get_config = lambda: {**known, "intermediate_dim": 20}
+    with refused(r"dense/kernel \(16, 24\) instead of \(16, 20\)"):
+        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"))
+
+
+def test_sources_that_lack_something(tmp_path):
+    import keras_hub
+
+    with refused("tokenizer beside it"):
+        zoo.from_keras_hub(backbone("gpt2"))
+    with refused("Expected a context_length"):
+        zoo.from_keras_hub(backbone("qwen"), hub_tokenizer("qwen"))
+    with refused("has one of its own, 24"):
+        zoo.from_keras_hub(theirs("gpt2"), context_length=12)
+    with refused("save_to_preset"):
+        zoo.from_keras_hub(tmp_path / "nowhere")
+    with refused("Received: Decoder"):
+        zoo.from_keras_hub(ours("gpt2").model)
+    with refused("GPT2Backbone.*Received: BloomBackbone"):
+        bloom = keras_hub.models.BloomBackbone(
+            vocabulary_size=9,
+            num_layers=1,
+            num_heads=2,
+            hidden_dim=8,
+            intermediate_dim=8,
+        )
+        zoo.from_keras_hub(bloom, hub_tokenizer("gpt2"))
+    with refused("SentencePiece.*Received: GPT2Tokenizer"):
+        zoo.from_keras_hub(
+            backbone("gemma"), hub_tokenizer("gpt2"), context_length=LENGTH
+        )
+
+
+def test_models_that_a_family_cannot_say(tmp_path):
+    with refused("Expected a family of KerasHub out of gpt2"):
+        zoo.to_keras_hub(ours("gpt2"), "gpt3")
+    with refused("norm='layer'.*norm='rms'"):
+        zoo.to_keras_hub(ours("qwen"), "gpt2")
+    with refused("SmolLM3Tokenizer.*'<think>'"):
+        zoo.to_keras_hub(ours("llama3 tied"), "smollm3")
+    with refused("with SentencePiece.*Received: BytePairTokenizer"):
+        zoo.to_keras_hub(ours("llama3"), "llama")
+    (tmp_path / "diary.txt").write_text("dear")
+    with refused("diary.txt"):
+        zoo.save_keras_hub(ours("gpt2"), tmp_path, "gpt2")
+
+
+def test_tokenizers_that_start_or_end_otherwise():
+    lm = ours("qwen")
+    vocabulary = lm.tokenizer.vocabulary
+
+    def with_ends(**ends: str | None) -> CausalLM:
+        changed = dataclasses.replace(vocabulary, **ends)
+        return CausalLM(lm.model, BytePairTokenizer(changed))
+
+    with refused("starts a text with the id None"):
+        zoo.to_keras_hub(with_ends(bos="<|endoftext|>"), "qwen")
+    with pytest.warns(UserWarning, match="always ends a text"):
+        zoo.to_keras_hub(with_ends(eos=None), "qwen")
+
+
+def test_keras_hub_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras_hub", None)
+    for convert in (zoo.from_keras_hub, zoo.to_keras_hub):
+        with refused(r"pip install 'keras_llm\[hub-interop\]'"):
+            convert(ours("gpt2"), "gpt2")
+
+
+def test_nothing_of_ours_imports_keras_hub():
+    script = (
+        "import sys, keras_llm.zoo, keras_llm.export, keras_llm.cli;"
+        "print({'keras_hub', 'tensorflow'} & set(sys.modules))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.strip() == "set()"
+
+
+# === What follows from a converted model ===
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FOUR)
+def test_a_converted_model_becomes_a_saved_model(family, tmp_path):
+    lm = ours(ONE_EACH[family])
+    report = export.saved_model(lm, tmp_path / "model", max_new_tokens=8)
+    run = tf.saved_model.load(report.path).signatures["serving_default"]
+    found = run(prompt=tf.constant([PROMPT]))["text"].numpy()[0].decode()
+    assert found == lm.generate(PROMPT, max_new_tokens=8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FOUR)
+def test_a_converted_model_becomes_a_litert_bundle(family, tmp_path):
+    pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
+    report = export.litert(ours(ONE_EACH[family]), tmp_path / "m.litertlm")
+    assert report.equal_text and report.runtime_equal

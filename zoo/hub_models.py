@@ -1,5 +1,6 @@
 """KerasHub's models <-> ours: equal logits, equal ids, both ways."""
 
+import math
 import os
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
-from keras_llm.files import new_folder
+from keras_llm.files import check_room, holds_only, new_folder
 from keras_llm.progress import track
 from keras_llm.weights import TRANSPOSED
 from keras_llm.weights.table import Entry, entries_of, listing
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 HEAD = "token_embedding/reverse_embeddings"
 # KerasHub leaves these layers without a name; Keras counts them.
 COUNTED = re.compile(r"(?<=sparse_moe_block)_\d+(?=/)")
-PRESET_FILES = ("config.json", "metadata.json", "task.json")
+WEIGHTS_FILE = "model.weights.h5"
+MAIN_FILES = ("config.json", "metadata.json")
+PRESET_FILES = (
+    *(*MAIN_FILES, "task.json", "preprocessor.json", "tokenizer.json"),
+    *("assets", WEIGHTS_FILE, "model.weights.json", "task.weights.h5"),
+)
 
 
 def from_keras_hub(
@@ -54,8 +60,16 @@ def from_keras_hub(
 
     Example:
 
-    >>> lm = from_keras_hub(folder)  # doctest: +SKIP
-    >>> lm.generate("A rose is", max_new_tokens=8)  # doctest: +SKIP
+    >>> from keras_llm import CausalLM, build_decoder, zoo
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> config = zoo.config("gpt2", vocabulary_size=264, num_layers=1,
+    ...     hidden_dim=8, num_heads=2, num_kv_heads=2, head_dim=4, mlp_dim=16)
+    >>> lm = CausalLM(build_decoder(config), tokenizer)
+    >>> again = from_keras_hub(to_keras_hub(lm, "gpt2"))
+    >>> again.generate("a", max_new_tokens=2) == lm.generate("a",
+    ...     max_new_tokens=2)
+    True
     """
     from keras_llm.causal_lm import CausalLM
     from keras_llm.model import build_decoder
@@ -104,8 +118,14 @@ def to_keras_hub(lm: "CausalLM", family: HubFamily | str) -> Any:
 
     Example:
 
-    >>> task = to_keras_hub(lm, "gpt2")  # doctest: +SKIP
-    >>> task.generate("A rose is", max_length=32)  # doctest: +SKIP
+    >>> from keras_llm import CausalLM, build_decoder, zoo
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> config = zoo.config("gpt2", vocabulary_size=264, num_layers=1,
+    ...     hidden_dim=8, num_heads=2, num_kv_heads=2, head_dim=4, mlp_dim=16)
+    >>> lm = CausalLM(build_decoder(config), tokenizer)
+    >>> type(to_keras_hub(lm, "gpt2")).__name__
+    'GPT2CausalLM'
     """
     family = hub_family(family) if isinstance(family, str) else family
     models = _keras_hub().models
@@ -143,10 +163,25 @@ def save_keras_hub(
 
     Example:
 
-    >>> save_keras_hub(lm, folder, "gpt2")  # doctest: +SKIP
+    >>> import tempfile
+    >>> from keras_llm import CausalLM, build_decoder, zoo
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> config = zoo.config("gpt2", vocabulary_size=264, num_layers=1,
+    ...     hidden_dim=8, num_heads=2, num_kv_heads=2, head_dim=4, mlp_dim=16)
+    >>> lm = CausalLM(build_decoder(config), tokenizer)
+    >>> folder = tempfile.mkdtemp()
+    >>> save_keras_hub(lm, folder, "gpt2")
+    >>> from_keras_hub(folder).config == lm.config
+    True
     """
+    from keras_llm.model import HDF5_EXTRA
+
     task = to_keras_hub(lm, family)
-    with new_folder(folder, _is_preset) as temporary:
+    sizes = (4 * math.prod(w.shape) for w in task.backbone.weights)
+    with new_folder(folder, _holds_a_preset) as temporary:
+        room = sum(size + HDF5_EXTRA for size in sizes)
+        check_room(temporary / WEIGHTS_FILE, room)
         task.save_to_preset(str(temporary))
 
 
@@ -177,18 +212,25 @@ def _parts(source: Any) -> tuple[Any, Any]:
 
 
 def _from_folder(folder: Path, models: Any) -> Any:
-    if not _is_preset(folder):
+    if not all((folder / name).is_file() for name in MAIN_FILES):
         raise InputError(
-            "Expected a local folder that KerasHub's save_to_preset wrote. "
-            f"Received: {str(folder)!r}, which has no config.json with "
-            "metadata.json. Names of presets are not downloaded: load the "
-            "model with keras_hub.models.CausalLM.from_preset and pass it."
+            "Expected a local folder that KerasHub's save_to_preset wrote, "
+            f"with {' and '.join(MAIN_FILES)}. Received: {str(folder)!r}. "
+            "Names of presets are not downloaded: load the model with "
+            "keras_hub.models.CausalLM.from_preset and pass it."
         )
-    return models.CausalLM.from_preset(str(folder))
+    try:
+        return models.CausalLM.from_preset(str(folder))
+    except (ValueError, OSError, KeyError) as error:
+        raise InputError(
+            f"Expected a preset in {folder} that KerasHub can load. "
+            f"Received: {error}"
+        ) from error
 
 
-def _is_preset(folder: Path) -> bool:
-    return all((folder / name).is_file() for name in PRESET_FILES)
+def _holds_a_preset(folder: Path) -> bool:
+    shards = (path.name for path in folder.glob("model_*.weights.h5"))
+    return holds_only({*PRESET_FILES, *shards})(folder)
 
 
 def _config_of(
