@@ -4,6 +4,7 @@ The order is a pure function of (seed, epoch, index): nothing is buffered and
 no state is kept, so starting at step N costs the same as starting at 0.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,7 @@ def row_dataset(
     shuffle: bool = True,
     part: int = 0,
     parts: int = 1,
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> "tf.data.Dataset":
     """Returns batches of packed rows for `model.fit`.
 
@@ -52,6 +54,9 @@ def row_dataset(
         parts: Into how many parts of equal size a batch is cut, in order.
             Where that leaves a remainder, empty rows fill up the last ones.
             However many there are, together they give the same batches.
+        sizes: For batches that grow: pairs of the first step, ascending from
+            0, and the rows that batches have from it on. Up to batch_size
+            they are filled up with empty rows. Without `epochs` only.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets, weights)` as described in
@@ -84,7 +89,9 @@ def row_dataset(
     steps = _steps(len(rows), batch_size, epochs)
 
     def indices(step: "tf.Tensor") -> "tf.Tensor":
-        order = _order(step, batch_size, len(rows), seed, epochs, shuffle)
+        order = _order(
+            step, batch_size, len(rows), seed, epochs, shuffle, sizes
+        )
         missing = [[0, size * parts - batch_size]]
         whole = tf.pad(order, missing, constant_values=NO_ROW)
         return whole[part * size : (part + 1) * size]
@@ -169,6 +176,7 @@ def _order(
     seed: int,
     epochs: int | None,
     shuffle: bool,
+    sizes: Sequence[tuple[int, int]] = (),
 ) -> "tf.Tensor":
     """Returns the rows of one batch as int64, (batch_size,).
 
@@ -180,7 +188,9 @@ def _order(
     """
     import tensorflow as tf
 
-    places = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+    first, count = _span(step, sizes or ((0, batch_size),))
+    column = tf.range(batch_size, dtype=tf.int64)
+    places = first + column
     epoch, index = places // num_rows, places % num_rows
     if shuffle:
         key = tf.stack(
@@ -197,10 +207,28 @@ def _order(
             max_index=tf.constant(num_rows - 1, tf.int64),
             rounds=_ROUNDS,
         )
+    nothing = tf.constant(NO_ROW, tf.int64)
+    if sizes:
+        index = tf.where(column < count, index, nothing)
     if epochs is not None:
-        nothing = tf.constant(NO_ROW, tf.int64)
         index = tf.where(places < epochs * num_rows, index, nothing)
     return tf.ensure_shape(index, (batch_size,))
+
+
+def _span(
+    step: "tf.Tensor", sizes: Sequence[tuple[int, int]]
+) -> tuple["tf.Tensor", "tf.Tensor"]:
+    """Returns the first place of a step and the number of its rows."""
+    import tensorflow as tf
+
+    begins, counts = np.array(sizes, np.int64).T
+    passed = np.cumsum(np.diff(begins, append=begins[-1]) * counts)
+    firsts = np.concatenate([[0], passed[:-1]])
+    at = tf.searchsorted(begins, [step], side="right")[0] - 1
+    begin, count, first = (
+        tf.gather(tf.constant(table), at) for table in (begins, counts, firsts)
+    )
+    return first + (step - begin) * count, count
 
 
 def _steps(num_rows: int, batch_size: int, epochs: int | None) -> int | None:

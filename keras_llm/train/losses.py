@@ -33,22 +33,30 @@ class TokenLoss(NamedTuple):
 
 
 def token_loss(
-    logits: Any, targets: Any, weights: Any, z_loss: float = 0.0
+    logits: Any,
+    targets: Any,
+    weights: Any,
+    z_loss: float = 0.0,
+    label_smoothing: float = 0.0,
 ) -> TokenLoss:
     """Returns the summed cross-entropy of each target token, in float32.
 
     `cross_entropy = sum(w * (log(sum(exp(logits))) - logits[target]))`, and
     the objective adds `z_loss * sum(w * log(sum(exp(logits)))^2)`, which
-    keeps the logits from drifting away from zero.
+    keeps the logits from drifting away from zero. With label smoothing s the
+    objective's target is `1 - s` of the token and s spread evenly over all:
+    it adds `s * sum(w * (logits[target] - mean(logits)))`.
 
     Args:
         logits: float `(..., vocabulary)`.
         targets: int `(...)`, ids of the next tokens.
         weights: float `(...)`; 0 leaves a target out.
         z_loss: Weight of the squared log-normalizer. Default: 0. PaLM: 1e-4.
+        label_smoothing: s above, from 0 to below 1. Default: 0.
 
     Source: Chowdhery et al. 2022, https://arxiv.org/abs/2204.02311 section 5
-    (z-loss).
+    (z-loss); Szegedy et al. 2015, https://arxiv.org/abs/1512.00567 section 7
+    (label smoothing).
 
     Example:
 
@@ -66,8 +74,13 @@ def token_loss(
     chosen = ops.take_along_axis(logits, ops.expand_dims(targets, -1), -1)
     entropy = _weighted(spread - (chosen - highest), weights)
     penalty = _weighted(ops.square(spread + highest), weights) if z_loss else 0
+    objective = entropy + z_loss * penalty
+    if label_smoothing:
+        mean = ops.mean(logits - highest, -1, keepdims=True)
+        above = chosen - highest - mean
+        objective += label_smoothing * _weighted(above, weights)
     return TokenLoss(
-        entropy + z_loss * penalty,
+        objective,
         entropy,
         ops.sum(weights),
         _hits(logits, highest, ops.stop_gradient(chosen), weights),

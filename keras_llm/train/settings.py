@@ -9,6 +9,11 @@ from keras_llm.records import Record
 
 MOST = 2**31 - 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+SCHEDULES = ("cosine", "linear", "wsd", "inverse_square_root", "constant")
+OPTIMIZERS = ("adamw", "muon", "lion", "schedule_free")
+STATES = ("float32", "bfloat16")
+GUARDS = (None, "skip", "roll_back")
+PARAMETRIZATIONS = ("standard", "mup")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,14 +28,42 @@ class TrainConfig(Record):
             at the limit whatever happens.
         batch_size: Rows in a step. Default: 16.
         learning_rate: Peak of the schedule. Default: 1e-3.
+        schedule: "cosine", "linear", "wsd", "inverse_square_root" or
+            "constant" (see `schedules`). Default: "constant" for the
+            schedule-free optimizer, else "cosine".
         warmup_steps: Steps up to the peak; None means 5 % of all.
         min_ratio: Last learning rate as a share of the peak. Default: 0.1.
+        decay_share: "wsd": share of the steps after the warm-up in which
+            the rate falls. Default: 0.2.
+        optimizer: "adamw", "muon", "lion" or "schedule_free" (see
+            `optimizers`). Default: "adamw".
         weight_decay: Decay of kernels (see `decay_groups`). Default: 0.1.
-        beta_1, beta_2, epsilon: AdamW. Defaults: 0.9, 0.95, 1e-8.
+        beta_1, beta_2, epsilon: AdamW's, also within Muon; Lion takes the
+            betas. Defaults: 0.9, 0.95, 1e-8.
+        optimizer_state: "float32", or "bfloat16" for moments of half the
+            size, rounded up or down by chance. Default: "float32".
+        ema: Decay of a moving average of the weights; it is what is
+            validated, sampled from, saved and left in the model. None for
+            none. Usual: 0.999.
+        guard: What to do about a spike of the loss or the gradient norm:
+            "skip" leaves out that update, "roll_back" goes back to the last
+            checkpoint and leaves out the batches since. Default: None.
+        guard_limit: Standard deviations over the running mean that make a
+            spike. Default: 6.
+        ramp_steps, ramp_from: Begin with batches of `ramp_from` rows, which
+            grow in equal steps to `batch_size` within `ramp_steps`. They
+            grow by a micro-batch, so `accumulate` says how fine the ramp is.
+            Default: 0, no ramp.
+        parametrization: "standard", or "mup" for learning rates that are
+            best at every width (see `mup`); `base_width` is the width whose
+            rates are kept as they are. Default: "standard".
         clip_norm: Limit of the global gradient norm, None for none.
             Default: 1.
         accumulate: Micro-batches in a step; must divide batch_size.
         z_loss: Weight of the z-loss. Default: 0.
+        label_smoothing: Share of the target that is spread evenly over the
+            vocabulary while training; losses are reported without it.
+            Default: 0.
         precision: "float32", "mixed_bfloat16", or "auto": whatever the model
             was built with. A model has its precision from
             `build_decoder(config, dtype=choose_precision())`.
@@ -55,15 +88,27 @@ class TrainConfig(Record):
     minutes: float | None = None
     batch_size: int = 16
     learning_rate: float = 1e-3
+    schedule: str | None = None
     warmup_steps: int | None = None
     min_ratio: float = 0.1
+    decay_share: float = 0.2
+    optimizer: str = "adamw"
     weight_decay: float = 0.1
     beta_1: float = 0.9
     beta_2: float = 0.95
     epsilon: float = 1e-8
+    optimizer_state: str = "float32"
+    ema: float | None = None
+    guard: str | None = None
+    guard_limit: float = 6.0
+    ramp_steps: int = 0
+    ramp_from: int | None = None
+    parametrization: str = "standard"
+    base_width: int | None = None
     clip_norm: float | None = 1.0
     accumulate: int = 1
     z_loss: float = 0.0
+    label_smoothing: float = 0.0
     precision: str = "auto"
     log_every: int = 10
     validate_every: int = 200
@@ -74,10 +119,16 @@ class TrainConfig(Record):
 
     def __post_init__(self) -> None:
         self._one_of("precision", PRECISIONS)
+        self._one_of("schedule", (None, *SCHEDULES))
+        self._one_of("optimizer", OPTIMIZERS)
+        self._one_of("optimizer_state", STATES)
+        self._one_of("guard", GUARDS)
+        self._one_of("parametrization", PARAMETRIZATIONS)
         self._positive(
             *("steps", "minutes", "batch_size", "learning_rate"),
             *("epsilon", "clip_norm", "accumulate", "log_every"),
             *("validate_every", "checkpoint_every", "sample_every", "keep"),
+            *("guard_limit", "ramp_from", "base_width"),
         )
         if (self.steps is None) == (self.minutes is None):
             raise InputError(
@@ -89,6 +140,11 @@ class TrainConfig(Record):
         self._between("beta_2", 0, 0.99999)
         self._between("weight_decay", 0, math.inf)
         self._between("z_loss", 0, math.inf)
+        self._between("label_smoothing", 0, 0.99999)
+        self._between("decay_share", 0.00001, 1)
+        if self.ema is not None:
+            self._between("ema", 0.00001, 0.999999)
+        self._whole("ramp_steps", 0, self.steps or MOST)
         if self.warmup_steps is not None:
             self._whole("warmup_steps", 0, self.steps or MOST)
         self._whole("seed", 0, SEEDS - 1)
@@ -99,6 +155,7 @@ class TrainConfig(Record):
             )
         for name in ("validate_every", "checkpoint_every", "sample_every"):
             self._check_interval(name)
+        self._check_together()
 
     def warmup(self, total_steps: int) -> int:
         """Returns the warm-up steps of a run of `total_steps`.
@@ -111,6 +168,38 @@ class TrainConfig(Record):
         if self.warmup_steps is None:
             return -(-total_steps // 20)
         return min(self.warmup_steps, total_steps)
+
+    def _check_together(self) -> None:
+        """Settings that need or exclude each other."""
+        free = self.optimizer == "schedule_free"
+        if self.schedule is None:
+            self._set("schedule", "constant" if free else "cosine")
+        if free and (self.schedule != "constant" or self.ema is not None):
+            raise InputError(
+                'Expected schedule="constant" and no ema with the optimizer '
+                "schedule_free, which averages instead. Received: "
+                f"schedule={self.schedule!r}, ema={self.ema}."
+            )
+        if (self.parametrization == "mup") != (self.base_width is not None):
+            raise InputError(
+                'Expected base_width with parametrization="mup", and only '
+                f"then. Received: parametrization={self.parametrization!r}, "
+                f"base_width={self.base_width}."
+            )
+        part = self.batch_size // self.accumulate
+        rows = self.ramp_from or 0
+        if bool(self.ramp_steps) != bool(rows):
+            raise InputError(
+                "Expected both ramp_steps and ramp_from, or neither. Received:"
+                f" ramp_steps={self.ramp_steps}, ramp_from={self.ramp_from}."
+            )
+        if rows and (rows % part or rows >= self.batch_size or not self.steps):
+            raise InputError(
+                "Expected a ramp in a run of a number of steps, from a "
+                f"multiple of a micro-batch ({part} rows) below batch_size="
+                f"{self.batch_size}. Received: ramp_from={rows}, "
+                f"steps={self.steps}. Raise accumulate for a finer ramp."
+            )
 
     def _check_interval(self, name: str) -> None:
         value, every = getattr(self, name), self.log_every

@@ -17,6 +17,7 @@ class Source(NamedTuple):
         time: Tokens in a row.
         fingerprint: Hash of the rows' content, or None for a dataset.
         tokenizer: Fingerprint of the rows' tokenizer, or None.
+        sizes: Of batches that grow, see `data.row_dataset`. Default: none.
 
     Example:
 
@@ -29,6 +30,7 @@ class Source(NamedTuple):
     time: int
     fingerprint: str | None
     tokenizer: str | None
+    sizes: tuple[tuple[int, int], ...] = ()
 
     def batches(
         self, seed: int, start_step: int, part: int = 0, parts: int = 1
@@ -47,6 +49,13 @@ class Source(NamedTuple):
                 start_step=start_step,
                 part=part,
                 parts=parts,
+                sizes=self.sizes,
+            )
+        if self.sizes:
+            raise InputError(
+                "Expected packed rows (data.open_rows) for batches that grow. "
+                "Received: a dataset, whose batches have one size. Leave out "
+                "ramp_steps and ramp_from."
             )
         return _part_of(self.data.repeat().skip(start_step), part, parts)
 

@@ -106,7 +106,7 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         accumulate: Micro-batches in a step; equal to the big batch, with the
             activations of only one micro-batch in memory. Default: 1.
         clip_norm: Upper limit of the global gradient norm; None for none.
-        z_loss: See `token_loss`. Default: 0.
+        z_loss, label_smoothing: See `token_loss`. Default: 0.
 
     Raises:
         InputError: A value is out of range, the decoder is not built, or
@@ -131,6 +131,7 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         accumulate: int = 1,
         clip_norm: float | None = None,
         z_loss: float = 0.0,
+        label_smoothing: float = 0.0,
         name: str = "token_trainer",
     ):
         super().__init__(name=name)
@@ -153,7 +154,7 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         self.decoder = decoder
         self.distribution = self._distribution_of(decoder)
         self.accumulate, self.clip_norm = accumulate, clip_norm
-        self.z_loss = z_loss
+        self.z_loss, self.label_smoothing = z_loss, label_smoothing
         self.token_metrics = TokenMetrics()
         self.norm_metric = GradientNorm("gradient_norm")
         self._token_loss = compiled_token_loss()
@@ -229,9 +230,21 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
 
         return keras.tree.map_structure(split, batch)
 
+    def parts_in_use(self, weights: Any) -> Any:
+        """Returns how many micro-batches have tokens, or empty ones before.
+
+        Args:
+            weights: `(accumulate, size, time)`, from `parts`.
+        """
+        count = ops.arange(1, self.accumulate + 1)
+        filled = ops.any(weights > 0, axis=(1, 2))
+        return ops.max(ops.where(filled, count, 0))
+
     def token_loss(self, logits: Any, targets: Any, weights: Any) -> TokenLoss:
         """Returns the loss sums of logits `(batch, time, vocabulary)`."""
-        return self._token_loss(logits, targets, weights, self.z_loss)
+        return self._token_loss(
+            logits, targets, weights, self.z_loss, self.label_smoothing
+        )
 
     def clip(self, gradients: list[Any]) -> tuple[list[Any], Any]:
         """Returns the gradients within the limit and the norm they had."""

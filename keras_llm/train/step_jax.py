@@ -1,4 +1,4 @@
-"""The training step in JAX: pure functions of the state, one scan."""
+"""The training step in JAX: pure functions of the state, one loop."""
 
 from typing import Any
 
@@ -81,11 +81,14 @@ class BackendStep:
             sums, (loss, fixed) = gradient(trainable, fixed, batch, tokens)
             return sums, loss, fixed
 
-        def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
+        parts = self.parts(batch)
+
+        def add(index: Any, carry: tuple) -> tuple:
             sums, loss, fixed = carry
+            part = jax.tree.map(lambda x: x[index], parts)
             more, (extra, fixed) = gradient(trainable, fixed, part, tokens)
             sums, loss = jax.tree.map(ops.add, (sums, loss), (more, extra))
-            return (sums, loss, fixed), None
+            return sums, loss, fixed
 
         zero = ops.zeros(())
         start = (
@@ -93,4 +96,5 @@ class BackendStep:
             TokenLoss(zero, zero, zero, zero),
             fixed,
         )
-        return jax.lax.scan(add, start, self.parts(batch))[0]
+        used = self.parts_in_use(parts[2])
+        return jax.lax.fori_loop(0, used, add, start)

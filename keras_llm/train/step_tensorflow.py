@@ -79,7 +79,7 @@ class BackendStep(StrategyFunctions):
     ) -> tuple[TokenLoss, list[Any]]:
         """As `_gradients`, one slice of the batch at a time."""
         parts = self.parts(batch)
-        rows = tf.shape(parts[1])[1]
+        rows, used = tf.shape(parts[1])[1], self.parts_in_use(parts[2])
 
         def add(index: Any, loss: Any, sums: Any) -> tuple:
             part = tf.nest.map_structure(lambda x: x[index], parts)
@@ -99,7 +99,7 @@ class BackendStep(StrategyFunctions):
         ]
         # One at a time: parallel iterations would keep all activations.
         _, loss, gradients = tf.while_loop(
-            lambda index, *_: index < self.accumulate,
+            lambda index, *_: index < used,
             add,
             (tf.constant(0), TokenLoss(zero, zero, zero, zero), start),
             parallel_iterations=1,

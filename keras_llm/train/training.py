@@ -22,6 +22,7 @@ from keras_llm.train.callbacks import (
     Samples,
     read_history,
 )
+from keras_llm.train.ema import keep_averages
 from keras_llm.train.folder import (
     BOARD,
     CHECKPOINTS,
@@ -34,10 +35,9 @@ from keras_llm.train.folder import (
     config_of,
 )
 from keras_llm.train.measure import Measure, Run, StopOnNan
-from keras_llm.train.optimizers import AdamW
 from keras_llm.train.plan import plan_steps
 from keras_llm.train.progress_line import ProgressLine
-from keras_llm.train.schedules import WarmupCosine
+from keras_llm.train.recipe import optimizer_of, ramp_of, schedule_of
 from keras_llm.train.settings import TrainConfig, TrainReport
 from keras_llm.train.source import Source, open_source, open_validation
 from keras_llm.train.speed import (
@@ -89,6 +89,7 @@ class Training:
         """Checks both data sets against the model."""
         size = self.settings.batch_size
         self.source = open_source(rows, self.model, size, tokenizer)
+        self.source = self.source._replace(sizes=ramp_of(self.settings))
         if validation is not None:
             self.validation = open_validation(
                 validation, self.model, size, tokenizer
@@ -129,6 +130,7 @@ class Training:
         run.stopped = self.limit is not None and run.seconds >= self.limit
         if not run.finished:
             self._fit(trainer, batches, run)
+        keep_averages(self.model, trainer.optimizer)
         report = self._report(run)
         if self.out is not None:
             report.save(self.out / REPORT)
@@ -136,11 +138,11 @@ class Training:
 
     def _trainer(self) -> TokenTrainer:
         s = self.settings
-        trainer = TokenTrainer(self.model, s.accumulate, s.clip_norm, s.z_loss)
-        self.schedule = WarmupCosine(s.learning_rate, 1, 0, s.min_ratio)
-        optimizer = AdamW(
-            self.schedule, s.weight_decay, s.beta_1, s.beta_2, s.epsilon
+        trainer = TokenTrainer(
+            self.model, s.accumulate, s.clip_norm, s.z_loss, s.label_smoothing
         )
+        self.schedule = schedule_of(s)
+        optimizer = optimizer_of(s, self.schedule, self.model)
         optimizer.build(trainer.trainable_variables)
         trainer.compile(optimizer)
         return trainer
