@@ -3,12 +3,11 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from commands import check, lines_of
-from sources import ROOT, source_files
+from files_page import page
+from sources import ROOT
 
 from keras_llm.cli.app import VERBS
 
@@ -35,33 +34,6 @@ def section(heading: str) -> str:
     return found[1]
 
 
-def tree() -> dict[str, str]:
-    """Returns path -> phrase, as the README's `## Files` block lists them.
-
-    Two spaces indent one level, a folder ends with `/`, two spaces or more
-    stand before the phrase.
-    """
-    listed: dict[str, str] = {}
-    folders: list[str] = []
-    for line in blocks(section("Files"), "text")[0].splitlines():
-        found = re.fullmatch(r"( *)(\S+)(?: {2,}(\S.*))?", line)
-        assert found, f"Expected `name  phrase`. Received: {line!r}"
-        indent, name, phrase = found.groups()
-        del folders[len(indent) // 2 :]
-        path = "".join(folders) + name
-        assert path not in listed, f"{path} is listed twice"
-        listed[path] = phrase or ""
-        if name.endswith("/"):
-            folders.append(name)
-    return listed
-
-
-def described(path: Path) -> str:
-    """Returns where the tree describes a file: `__init__.py` at its folder."""
-    name = path.relative_to(ROOT).as_posix()
-    return name.removesuffix("__init__.py")
-
-
 COMMANDS = [
     pytest.param(line, id=f"{path.name}: {line}")
     for path in DOCUMENTS
@@ -86,33 +58,15 @@ def test_the_two_commands_are_there():
     assert "make quickstart" in shown and "make test" in shown
 
 
-def test_the_tree_lists_only_what_exists():
-    missing = [path for path in tree() if not (ROOT / path).exists()]
-    assert not missing, f"Listed in README.md, not on the disk: {missing}"
+def test_the_page_of_files_is_what_the_files_say():
+    now = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+    assert now == page(), "Run: python tests/files_page.py > docs/files.md"
 
 
-def test_the_tree_lists_every_source_file_with_a_phrase():
-    listed = tree()
-    missing = [
-        described(path)
-        for path in source_files()
-        if not listed.get(described(path))
-    ]
-    assert not missing, (
-        f"README.md's tree has no phrase for {missing}. To paste there, with "
-        "what the files say of themselves:\n" + "\n".join(suggestion(listed))
-    )
-
-
-def suggestion(listed: dict[str, str]) -> Iterator[str]:
-    """Yields the lines of a whole tree of the source files."""
-    for path in sorted(source_files(), key=described):
-        name = described(path)
-        indent = "  " * (name.rstrip("/").count("/"))
-        own = name.rstrip("/").rpartition("/")[2] + "/" * name.endswith("/")
-        first = path.read_text(encoding="utf-8").strip('"r').split("\n")[0]
-        phrase = listed.get(name) or first.rstrip('."')
-        yield f"{indent + own:22}  {phrase}"
+def test_the_folders_in_the_readme_exist():
+    lines = blocks(section("Files"), "text")[0].splitlines()
+    missing = [line for line in lines if not (ROOT / line.split()[0]).exists()]
+    assert not missing
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
