@@ -56,7 +56,9 @@ def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:
     case = {"batch": 8, "dropout": 0.1, "remat": False, **case}
     batch = case.pop("batch")
     if case.pop("experts", False):
-        case["mlp_experts"] = Experts(count=4, top_k=2, mlp_dim=16)
+        case["mlp_experts"] = Experts(
+            count=4, top_k=2, mlp_dim=16, balance_loss=0.0, router_z_loss=0.0
+        )
     data = tf.data.Dataset.from_tensor_slices(arrays()).batch(batch)
     source = Source(data, batch, TIME, None, None)
     compiled = {

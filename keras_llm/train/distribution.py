@@ -65,6 +65,29 @@ class Distribution:
         """
         return [[float(number) for number in numbers]]
 
+    def any(self, flag: bool) -> bool:
+        """Returns whether the flag is set in any process; all wait here."""
+        return any(row[0] for row in self.gather([flag]))
+
+    def require(self, kind: str) -> None:
+        """Raises an InputError unless "auto" or this kind was asked for."""
+        if kind not in ("auto", self.kind):
+            raise InputError(
+                f'Expected a model built for strategy="{kind}", as the '
+                f"setting says. Received: {self.kind}. Build it within "
+                f'train.distribution("{kind}").scope().'
+            )
+
+    def require_same(self, step: int) -> None:
+        """Raises an InputError unless all processes are at the same step."""
+        steps = [int(row[0]) for row in self.gather([step])]
+        if len(set(steps)) > 1:
+            raise InputError(
+                "Expected all processes to continue from the same checkpoint."
+                f" Received: steps {steps}, the chief's first. They must all "
+                "see the same folder `out`: put it on a shared disk."
+            )
+
 
 def distribution(kind: str = "auto", **options: Any) -> Distribution:
     """Returns how to train on the devices that are there.

@@ -141,18 +141,19 @@ def _mirrored(devices: Sequence[str] | None) -> tf.distribute.Strategy:
             'Use "auto" or "single", or name the devices: '
             'distribution("mirrored", devices=["CPU:0", "CPU:1"]).'
         )
-    known = [
-        device.name.split(":", 1)[-1].replace("device:", "")
-        for device in tf.config.list_logical_devices()
-    ]
-    named = [name.lstrip("/") for name in devices or gpus]
-    missing = [n for n in named if n.split("device:")[-1] not in known]
+    known = [_short(device.name) for device in tf.config.list_logical_devices()]
+    missing = [n for n in devices or gpus if _short(n) not in known]
     if missing:
         raise InputError(
             f"Expected some of the devices {', '.join(known)}. Received: "
             f"{', '.join(missing)}."
         )
     return tf.distribute.MirroredStrategy(devices)
+
+
+def _short(device: str) -> str:
+    """CPU:0 for /job:localhost/device:CPU:0 and for CPU:0."""
+    return device.rsplit("/", 1)[-1].removeprefix("device:")
 
 
 def _multi_worker(cluster: Cluster) -> tf.distribute.Strategy:

@@ -39,7 +39,8 @@ def fit(
 
     Args:
         model: The decoder, as `build_decoder(config, dtype=choose_precision())`
-            returns it.
+            returns it; for several devices, built in the scope of
+            `train.distribution`.
         rows: Packed rows (`data.open_rows`), or a `tf.data.Dataset` of
             `(inputs, targets, weights)` whose order is the same each time.
         out: Folder of the run: train.json, metrics.jsonl, samples.jsonl,
@@ -50,7 +51,8 @@ def fit(
             `sample_every` steps and at the end.
         resume: False refuses a folder that already holds a run.
         callbacks: More Keras callbacks; their logs have `step`, and an epoch
-            is a window of `log_every` steps.
+            is a window of `log_every` steps. With several processes they
+            run in each, while files, samples and progress are the chief's.
         config: Settings as a record, instead of or beside keywords.
         **settings: Fields of `TrainConfig`: `steps` or `minutes`,
             `batch_size`, `learning_rate`, `accumulate`, ...
@@ -93,5 +95,5 @@ def fit(
         started=started,
     )
     training.open_data(rows, validation_rows, tokenizer)
-    with only_process(training.out):
+    with only_process(training.out if training.distribution.chief else None):
         return training.complete_report(resume) or training.run()

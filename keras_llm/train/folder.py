@@ -14,7 +14,7 @@ PLAN, REPORT, HISTORY = "train.json", "report.json", "metrics.jsonl"
 SAMPLES, CHECKPOINTS, BOARD = "samples.jsonl", "checkpoints", "tensorboard"
 LOCK = ".lock"
 # Settings that may change when a run is resumed: the losses stay the same.
-FREE = {"keep", "precision"} | {
+FREE = {"keep", "precision", "strategy"} | {
     f"{name}_every" for name in ("validate", "checkpoint", "sample")
 }
 

@@ -107,7 +107,9 @@ class Measure(keras.callbacks.Callback):
             self._clock, self._skipped = time.perf_counter(), 1
         run.step += 1
         self._steps += 1
-        late = self.limit is not None and run.seconds >= self.limit
+        late = self.limit is not None and self.model.distribution.any(
+            run.seconds >= self.limit
+        )
         if late and not run.finished:
             run.stopped = True
             if self.validate_at is not None:

@@ -27,7 +27,7 @@ class _StepTimes(keras.callbacks.Callback):
         # The time of the first step is that of compiling.
         if len(self.begins) > 2:
             late = self.begins[-1] - self.begins[1] >= self.seconds
-            self.model.stop_training = late
+            self.model.stop_training = self.model.distribution.any(late)
 
 
 def plan_steps(

@@ -9,6 +9,7 @@ from keras_llm.records import Record
 
 MOST = 2**31 - 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
 SCHEDULES = ("cosine", "linear", "wsd", "inverse_square_root", "constant")
 OPTIMIZERS = ("adamw", "muon", "lion", "schedule_free")
 STATES = ("float32", "bfloat16")
@@ -26,7 +27,7 @@ class TrainConfig(Record):
             steps is planned from the measured time of a step, so that the
             learning rate ends its cosine when the time ends; training stops
             at the limit whatever happens.
-        batch_size: Rows in a step. Default: 16.
+        batch_size: Rows in a step, over all devices. Default: 16.
         learning_rate: Peak of the schedule. Default: 1e-3.
         schedule: "cosine", "linear", "wsd", "inverse_square_root" or
             "constant" (see `schedules`). Default: "constant" for the
@@ -67,6 +68,9 @@ class TrainConfig(Record):
         precision: "float32", "mixed_bfloat16", or "auto": whatever the model
             was built with. A model has its precision from
             `build_decoder(config, dtype=choose_precision())`.
+        strategy: "single", "mirrored", "multi_worker", or "auto": whatever
+            the model was built in the scope of (see `train.distribution`).
+            A run may be continued with another one.
         log_every: Steps between lines of `metrics.jsonl`; a line's loss is
             the mean since the previous one. Default: 10.
         validate_every, checkpoint_every, sample_every: Steps between
@@ -110,6 +114,7 @@ class TrainConfig(Record):
     z_loss: float = 0.0
     label_smoothing: float = 0.0
     precision: str = "auto"
+    strategy: str = "auto"
     log_every: int = 10
     validate_every: int = 200
     checkpoint_every: int = 200
@@ -119,6 +124,7 @@ class TrainConfig(Record):
 
     def __post_init__(self) -> None:
         self._one_of("precision", PRECISIONS)
+        self._one_of("strategy", STRATEGIES)
         self._one_of("schedule", (None, *SCHEDULES))
         self._one_of("optimizer", OPTIMIZERS)
         self._one_of("optimizer_state", STATES)
