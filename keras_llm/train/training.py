@@ -22,6 +22,7 @@ from keras_llm.train.callbacks import (
     Samples,
     read_history,
 )
+from keras_llm.train.distribution import distribution_of
 from keras_llm.train.ema import keep_averages
 from keras_llm.train.folder import (
     BOARD,
@@ -56,7 +57,8 @@ class Training:
     Args: as `fit`; `started` is the monotonic time of the call.
 
     Raises:
-        InputError: The model has another precision than the settings say.
+        InputError: The model has another precision or strategy than the
+            settings say.
 
     Example: see `fit`.
     """
@@ -80,6 +82,8 @@ class Training:
                 f"setting says. Received: {self.precision}. Build it with "
                 f'build_decoder(config, dtype="{settings.precision}").'
             )
+        self.distribution = distribution_of(model)
+        self.distribution.require(settings.strategy)
         self.limit = settings.minutes and settings.minutes * 60
         self.folder = out / CHECKPOINTS if out else None
         self.source: Source
@@ -119,7 +123,13 @@ class Training:
         """Trains from the last checkpoint, or from the start."""
         trainer = self._trainer()
         state = self._resumed_state(trainer)
-        batches = self.source.batches(self.settings.seed, state.step)
+        # Read by all before the chief writes; the same for all, or an error.
+        self.distribution.require_same(state.step)
+        batches = self.distribution.feed(
+            functools.partial(
+                self.source.batches, self.settings.seed, state.step
+            )
+        )
         total = self._planned_steps(trainer, batches)
         if self.settings.steps is None and keras.backend.backend() == "jax":
             # JAX has the measured schedule compiled in as a constant.
@@ -130,13 +140,18 @@ class Training:
         run.stopped = self.limit is not None and run.seconds >= self.limit
         if not run.finished:
             self._fit(trainer, batches, run)
+        self.distribution.gather([run.step])  # the last checkpoint is there
         keep_averages(self.model, trainer.optimizer)
         report = self._report(run)
-        if self.out is not None:
+        if self.out is not None and self.distribution.chief:
             report.save(self.out / REPORT)
         return report
 
     def _trainer(self) -> TokenTrainer:
+        with self.distribution.scope():
+            return self._new_trainer()
+
+    def _new_trainer(self) -> TokenTrainer:
         s = self.settings
         trainer = TokenTrainer(
             self.model, s.accumulate, s.clip_norm, s.z_loss, s.label_smoothing
@@ -172,15 +187,16 @@ class Training:
                 self.limit - (time.monotonic() - self.started),
                 list(self._chores(trainer)),
             )
-        steps = int(steps or 1)
-        if self.out is not None:
+        # Each process has measured another time: the chief's counts.
+        steps = int(self.distribution.gather([steps or 1])[0][0])
+        if self.out is not None and self.distribution.chief:
             self._plan(steps).save(self.out / PLAN)
         return steps
 
     def _chores(self, trainer: TokenTrainer) -> Iterator[tuple]:
         """What takes time between the steps, and every how many steps."""
         s = self.settings
-        validation, sample, place = self.validation, self.sample, self.folder
+        sample, place = self.sample, self.folder
 
         def save(place: Path) -> None:
             # A temporary name there: what a kill leaves is pruned later.
@@ -188,15 +204,23 @@ class Training:
             with tempfile.TemporaryDirectory("", TEMPORARY, place) as folder:
                 checkpoint.save(folder, self.model, trainer.optimizer, step=0)
 
-        if validation is not None:
+        held_out = self._validation_batches()
+        if held_out is not None:
             yield (
-                lambda: trainer.evaluate(validation.once(), verbose=0),
+                lambda: trainer.evaluate(held_out, verbose=0),
                 s.validate_every,
             )
+        if not self.distribution.chief:
+            return
         if sample is not None:
             yield lambda: sample(self.model), s.sample_every
         if place is not None:
             yield functools.partial(save, place), s.checkpoint_every
+
+    def _validation_batches(self) -> Any:
+        if self.validation is None:
+            return None
+        return self.distribution.feed(self.validation.once)
 
     def _plan(self, steps: int) -> Plan:
         return Plan(
@@ -218,7 +242,7 @@ class Training:
                 epochs=windows,
                 initial_epoch=run.step // every,
                 steps_per_epoch=every,
-                validation_data=self.validation and self.validation.once(),
+                validation_data=self._validation_batches(),
                 validation_freq=validate_at,
                 callbacks=self._callbacks(run, validate_at, stack),
                 shuffle=False,
@@ -234,6 +258,8 @@ class Training:
             Measure(run, per_speed, self.limit, validate_at),
             StopOnNan(s.learning_rate),
         ]
+        if not self.distribution.chief:
+            return [*calls, *self.callbacks]
         samples = None
         if self.sample is not None:
             path = self.out / SAMPLES if self.out else None
@@ -266,7 +292,9 @@ class Training:
         return flops_per_token(self.model, self.source.time)
 
     def _peak(self) -> float:
-        return measured_peak(self.precision.removeprefix("mixed_"))
+        """FLOP/s of all devices together."""
+        one = measured_peak(self.precision.removeprefix("mixed_"))
+        return one * self.distribution.replicas
 
     def _report(self, run: Run) -> TrainReport:
         logs = run.logs or read_history(Path(str(self.out)) / HISTORY)[-1]
