@@ -7,6 +7,7 @@ from keras_llm.cli import (  # noqa: F401
     corpus,
     hub,
     info,
+    launch,
     model,
     quickstart,
 )

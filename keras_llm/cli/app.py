@@ -26,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # The order in which a corpus becomes a server; the help keeps it.
 VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
-ORDER = ("quickstart", *VERBS, "import", "generate", "chat", "info")
+ORDER = ("quickstart", *VERBS, "launch", "import", "generate", "chat", "info")
 
 INTERRUPTED = (
     "Stopped. What was finished is kept: run the same command again to go on."

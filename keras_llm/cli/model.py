@@ -68,6 +68,13 @@ def train(
     precision: Annotated[
         str, typer.Option(help="auto, float32 or mixed_bfloat16.")
     ] = "auto",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="auto, single, mirrored (this machine's GPUs) or "
+            "multi_worker (see `keras-llm launch`)."
+        ),
+    ] = "auto",
     validate_every: Annotated[
         int, typer.Option(help="Steps between validations.")
     ] = 200,
@@ -89,7 +96,7 @@ def train(
             "Expected how long to train: --steps or --minutes. "
             "Received: neither. Try --minutes 4."
         )
-    trained, lm = pretrain(
+    trained, _ = pretrain(
         rows,
         tokenizer,
         output,
@@ -97,6 +104,7 @@ def train(
         dropout=dropout,
         remat=remat,
         precision=precision,
+        strategy=strategy,
         steps=steps,
         minutes=minutes,
         batch_size=batch_size,
@@ -115,7 +123,6 @@ def train(
         command("generate", "The ", "--model", output),
         command("export", output),
     )
-    del lm
 
 
 @verb("keras-llm evaluate runs/model --corpus runs/corpus")
@@ -210,12 +217,17 @@ def pretrain(
     dropout: float = 0.0,
     remat: bool = False,
     precision: str = "auto",
+    strategy: str = "auto",
     **settings: Any,
 ) -> tuple[Any, Any]:
     """Trains a preset on rows and saves the CausalLM beside its run.
 
     Returns:
         The `TrainReport` and the float32 `CausalLM`.
+
+    Raises:
+        SystemExit: With code 0, at the end of a process that is not the
+            chief: saving and the report are the chief's.
     """
     import keras
 
@@ -223,9 +235,15 @@ def pretrain(
     from keras_llm.card import write_card
     from keras_llm.data import open_rows
     from keras_llm.model import build_decoder
-    from keras_llm.train import TrainConfig, choose_precision, fit
+    from keras_llm.train import (
+        TrainConfig,
+        choose_precision,
+        distribution,
+        fit,
+    )
 
     chosen = TrainConfig(precision=precision, **settings)  # checked first
+    devices = distribution(strategy)  # before anything uses TensorFlow
     packed = open_rows(rows)
     encoder = BytePairTokenizer.load(tokenizer)
     packed.require(encoder)
@@ -236,7 +254,8 @@ def pretrain(
         dropout=dropout,
     )
     keras.utils.set_random_seed(chosen.seed)
-    model = build_decoder(config, choose_precision(precision), remat)
+    with devices.scope():
+        model = build_decoder(config, choose_precision(precision), remat)
     sampler = CausalLM(model, encoder)
     trained = fit(
         model,
@@ -247,6 +266,8 @@ def pretrain(
         sample=lambda _: sampler.generate(list(SAMPLES), max_new_tokens=48),
         **settings,
     )
+    if not devices.chief:
+        raise typer.Exit
     lm = CausalLM(float32_copy(model), encoder)
     lm.save(output / LM)
     write_card(output / LM, config, rows=rows, tokenizer=encoder.fingerprint)
