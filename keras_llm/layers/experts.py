@@ -212,7 +212,7 @@ class MixtureOfExperts(keras.layers.Layer):
         chosen = ops.cast(chosen, "int32")
         losses = self._losses_of(scores, chosen) if training else ()
         share = self._shares(scores, best)
-        said = dispatch(rows, chosen, self._matrices(), self._expert)
+        said = dispatch(rows, chosen, self._weights(), self._mlp)
         share = ops.expand_dims(ops.cast(share, said.dtype), -1)
         y = ops.reshape(ops.sum(said * share, axis=1), ops.shape(x))
         return (y + self.shared(x) if self.shared else y), losses
@@ -250,14 +250,8 @@ class MixtureOfExperts(keras.layers.Layer):
         among = best if self.normalize else scores
         return ops.exp(best - ops.logsumexp(among, axis=-1, keepdims=True))
 
-    def _expert(self, x: Any, weights: dict[str, Any]) -> Any:
-        """One expert's MLP, with its weights; leading axes go together."""
-
-        def project(x: Any, name: str) -> Any:
-            y = ops.matmul(x, weights[name])
-            bias = weights.get(f"{name}_bias")
-            return y if bias is None else y + bias
-
+    def _mlp(self, x: Any, project: Callable) -> Any:
+        """What an expert does; `project` knows whose weights."""
         if self.kind in GATED:
             inner = GATED[self.kind](project(x, "gate"), project(x, "up"))
         else:
@@ -280,7 +274,7 @@ class MixtureOfExperts(keras.layers.Layer):
         hits = ops.one_hot(chosen, self.count, dtype="float32")
         return ops.mean(hits, axis=(0, 1))
 
-    def _matrices(self) -> dict[str, Any]:
+    def _weights(self) -> dict[str, Any]:
         """All experts' weights in the compute dtype."""
         names = ("gate", "up", "down")
         names += tuple(f"{name}_bias" for name in names)
