@@ -11,9 +11,10 @@ from keras_llm.card import CARD, write_card
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.files import holds_only, new_folder, sha256_of
-from keras_llm.model import Decoder, build_decoder
+from keras_llm.model import Decoder
 from keras_llm.records import Record
 from keras_llm.sampling import GenerationSettings
+from keras_llm.sketch import blank_decoder
 from keras_llm.tokenizers import load as load_tokenizer
 from keras_llm.tokenizers.chat import ChatTemplate
 
@@ -171,7 +172,7 @@ def changed(config: DecoderConfig, changes: Mapping[str, Any]) -> DecoderConfig:
 def _read_model(
     config: DecoderConfig, folder: Path, dtype: str | None
 ) -> Decoder:
-    model = build_decoder(config, dtype)
+    model = blank_decoder(config, dtype)
     model.load_weights(folder / WEIGHTS)
     return model
 

@@ -1,4 +1,4 @@
-"""A decoder's architecture without its weights' memory."""
+"""A decoder without random values, or without its weights' memory."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -40,3 +40,32 @@ def sketch(config: DecoderConfig, dtype: Any = None) -> Decoder:
     # It ends with a thread of its own; here, the next model would fill them.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(build).result()
+
+
+def blank_decoder(config: DecoderConfig, dtype: Any = None) -> Decoder:
+    """Builds a decoder that is ready to run, all of its weights zero.
+
+    For weights that are about to be read: drawing random numbers for them
+    first takes longer than reading them (GPT-2, 124 million parameters, on
+    two cores: 7.4 seconds with and 0.5 without).
+
+    Args:
+        config: What to build.
+        dtype: As in `build_decoder`.
+
+    Example:
+
+    >>> model = blank_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> float(abs(model.get_weights()[0]).max())
+    0.0
+    """
+    model = sketch(config, dtype)
+    weights = {id(weight) for weight in model.weights}
+    for variable in model.variables:
+        # Keras 3.15 has no public way to give a variable its first value
+        # late. What is no weight (a seed's state) keeps its own.
+        if id(variable) in weights:
+            variable._initializer = keras.initializers.Zeros()
+        variable._deferred_initialize()
+    return model

@@ -25,6 +25,7 @@ from published import (
 from safetensors.numpy import load_file, save_file
 
 from keras_llm import CausalLM, DecoderConfig, InputError, Rope, zoo
+from keras_llm.sketch import blank_decoder
 from keras_llm.tokenizers.chat import TEMPLATES
 from keras_llm.zoo.chat_jinja import read_chat, recognise
 from keras_llm.zoo.generation_config import settings_of, write_generation
@@ -279,6 +280,23 @@ def test_the_dtype_is_chosen_at_load(folder, dtype):
 )
 def test_names_of_nothing(source, words):
     refuses(lambda: zoo.load(source), *words)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("name", contract.CONFIGS)
+def test_a_blank_decoder_is_a_decoder(name, dtype):
+    config = contract.CONFIGS[name].replace(dropout=0.1)
+    drawn = contract.decoder(config, dtype)
+    blank = blank_decoder(config, dtype)
+    assert not any(np.any(w) for w in blank.get_weights())
+    for kind in ("weights", "trainable_variables"):
+        paths = [[v.path for v in getattr(m, kind)] for m in (drawn, blank)]
+        assert paths[0] == paths[1]
+    blank.set_weights(drawn.get_weights())
+    tokens = contract.tokens_of(2, 9)
+    np.testing.assert_array_equal(
+        np.asarray(blank(tokens)), np.asarray(drawn(tokens))
+    )
 
 
 def test_a_folder_of_something_else(tmp_path, folder):

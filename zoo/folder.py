@@ -49,10 +49,10 @@ def load_hugging_face(
     >>> zoo.load_hugging_face(folder).config == model.config
     True
     """
-    from keras_llm.model import build_decoder
+    from keras_llm.sketch import blank_decoder
 
     family, config = read_config(folder)
-    model = build_decoder(config, dtype)
+    model = blank_decoder(config, dtype)
     load_safetensors(model, Path(folder), family.weights)
     return model
 

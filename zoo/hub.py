@@ -81,7 +81,11 @@ def download(repo: str, revision: str | None = None) -> Download:
             return Download(_cached(repo, commit), repo, commit)
         names = _needed(repo, commit, listed)
         folder = hub.snapshot_download(
-            repo, revision=commit, allow_patterns=names, tqdm_class=_bar()
+            repo,
+            revision=commit,
+            allow_patterns=names,
+            max_workers=1,  # a kill loses the part of one file, not of eight
+            tqdm_class=_bar(),
         )
     _check(Path(folder), {name: _hash(listed[name]) for name in names})
     return Download(Path(folder), repo, commit)

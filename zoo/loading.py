@@ -125,8 +125,8 @@ def _load_published(
 ) -> "CausalLM":
     """Loads a folder in Hugging Face's form."""
     from keras_llm.causal_lm import CausalLM
-    from keras_llm.model import build_decoder
     from keras_llm.model_folder import changed
+    from keras_llm.sketch import blank_decoder
 
     family, config = read_config(folder)
     config = changed(config, changes)
@@ -135,7 +135,7 @@ def _load_published(
     tokenizer = _tokenizer(folder)
     settings, ends = read_generation(folder, config_values(folder))
     chat = read_chat(folder, tokenizer, _usual_chat(family, origin.repo))
-    model = build_decoder(config, dtype)
+    model = blank_decoder(config, dtype)
     load_safetensors(model, folder, family.weights)
     return CausalLM(
         model,
