@@ -205,8 +205,6 @@ class _Weights(tf.Module):
             weight.path.replace("/", "."): weight.value
             for weight in lm.model.weights
         }
-        # What the tokenizer's graph looks up; ours needs nothing.
-        self.tokenizer = dict(lm.tokenizer.trackables)
 
 
 @contextlib.contextmanager

@@ -176,7 +176,9 @@ def _ends(
     """
     bos, eos = (token_text(config.get(f"{r}_token")) for r in ("bos", "eos"))
     if not config and len(added) == 1 and added[0].special:
-        return added[0].text, added[0].text
+        bos = eos = added[0].text
+    if not config and "post_processor" not in content:
+        return bos, eos  # files that cannot say it
     first = first_of_template(content.get("post_processor"))
     if not (OURS in config or config.get("add_bos_token")):
         bos = first

@@ -2,7 +2,6 @@
 
 import functools
 from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -82,14 +81,6 @@ class TokenizerLayer(Tokenizer, keras.layers.Layer):
         """As `_normalize`, for strings `(batch,)`."""
         return strings
 
-    @property
-    def trackables(self) -> Mapping[str, Any]:
-        """What a SavedModel with this tokenizer's graph has to keep.
-
-        Empty where the graph has constants only.
-        """
-        return {}
-
     @functools.cached_property
     def _text_tokens(self) -> list[AddedToken]:
         """The added tokens that texts become, as they are looked for."""
@@ -149,8 +140,8 @@ class TokenizerLayer(Tokenizer, keras.layers.Layer):
     def graph_encode(self, strings: tf.Tensor) -> tf.RaggedTensor:
         """Encodes `(batch,)` strings to ragged int32 ids `(batch, None)`.
 
-        For exporters: call it inside of any `tf.function`, and keep
-        `trackables` in the SavedModel.
+        For exporters: call it inside of any `tf.function`. It needs no
+        tracked resource.
         """
         if strings.shape.rank not in (1, None):
             raise InputError(

@@ -112,10 +112,11 @@ class PieceModel:
     def pieces(self) -> Pieces:
         """What the ids spell."""
         shown = {token.id: self._shown(token) for token in self.added}
-        table: list[bytes | None] = []
-        for i, piece in enumerate(self.message.pieces):
-            kind = NORMAL if i in shown else piece.type
-            table.append(_spelled(shown.get(i, piece.piece), kind))
+        texts = [
+            (shown[i], NORMAL) if i in shown else (piece.piece, piece.type)
+            for i, piece in enumerate(self.message.pieces)
+        ]
+        table: list[bytes | None] = [_spelled(*text) for text in texts]
         for i in self.hidden:
             table[i] = None
         rule = self.message.normalizer_spec
@@ -123,10 +124,8 @@ class PieceModel:
         if strips is None:
             strips = rule.add_dummy_prefix or rule.remove_extra_whitespaces
         if strips:
-            first = [
-                _stripped(data, piece.type)
-                for data, piece in zip(table, self.message.pieces, strict=True)
-            ]
+            kinds = (kind for _, kind in texts)
+            first = list(map(_stripped, table, kinds))
         return Pieces(table, first, EACH_BYTE, rule.remove_extra_whitespaces)
 
     def _shown(self, token: AddedToken) -> str:

@@ -27,6 +27,9 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
       TensorFlow Serving has them; in Python, `import tensorflow_text` before
       a SavedModel with them is loaded. Decoding needs core operations only.
 
+    Where a unigram model finds two ways to cut a text exactly as likely, the
+    graph may take the other one: tensorflow-text has an older SentencePiece.
+
     In the graph a text is always just text: where it spells a special token,
     it becomes the ordinary tokens of that spelling and never the special id.
 
@@ -70,16 +73,21 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
         """The package with the operations that encode."""
         return ("tensorflow_text",)
 
-    @property
-    def trackables(self) -> Mapping[str, Any]:
-        """The engine of tensorflow-text, which a SavedModel has to keep."""
-        return {"sentencepiece": self._engine}
-
     @functools.cached_property
-    def _engine(self) -> Any:
+    def _tokenize(self) -> Any:
+        """Encodes strings `(batch,)`, as a function of its own.
+
+        Its engine is made inside: one made outside would be gone as soon as
+        TensorFlow forgets its kernels, which setting a seed does.
+        """
         text = extra("tensorflow_text", "SentencePiece in a graph")
-        with tf.init_scope(), tf.device("CPU"):
-            return text.SentencepieceTokenizer(self.piece_model.engine_proto)
+        proto = self.piece_model.engine_proto
+
+        def tokenize(strings: tf.Tensor) -> tf.RaggedTensor:
+            return text.SentencepieceTokenizer(proto).tokenize(strings)
+
+        signature = [tf.TensorSpec([None], tf.string)]
+        return tf.function(tokenize, signature, autograph=False)
 
     def _graph_encode(
         self, strings: tf.Tensor, first: tf.Tensor | None
@@ -87,7 +95,7 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
         strings = tf.strings.unicode_transcode(strings, "UTF-8", "UTF-8")
         if self.piece_model.prefix in ("first", "always"):
             strings = self._prefixed(strings, first)
-        return self._engine.tokenize(strings)
+        return self._tokenize(strings)
 
     def _graph_normalize(self, strings: tf.Tensor) -> tf.Tensor:
         prefix = self.piece_model.prefix

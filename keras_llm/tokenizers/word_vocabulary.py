@@ -117,7 +117,13 @@ class WordVocabulary:
         from tokenizers import decoders
 
         decoder = decoders.WordPiece(prefix=self.prefix, cleanup=self.cleanup)
-        names = dict(self.tokens) | {t.text: t.id for t in self.added}
+        names = dict(self.tokens)
+        for token in self.added:  # shown as it is looked for
+            names.pop(token.text, None)
+            text = token.text
+            if token.normalized:
+                text = self.normalizer.normalize_str(text)
+            names[text] = token.id
         table: list[bytes | None] = [None] * (max(names.values()) + 1)
         first = list(table)
         for name, token_id in names.items():
