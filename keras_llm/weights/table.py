@@ -62,14 +62,14 @@ class Layout:
         if self.interleave is None:
             ends = np.cumsum([shape[-1] for shape in shapes])[:-1]
             return np.split(tensor, ends, axis=-1)
-        turns = (-1, len(shapes), self.interleave)
+        turns = (-1, len(shapes), int(self.interleave))
         parts = tensor.reshape(*tensor.shape[:-1], *turns)
         return [parts[..., i, :].reshape(s) for i, s in enumerate(shapes)]
 
     def join(self, values: Sequence[np.ndarray]) -> np.ndarray:
         """Returns their tensor; the inverse of `split`."""
         if self.interleave is not None:
-            turns = (-1, self.interleave)
+            turns = (-1, int(self.interleave))
             values = [v.reshape(*v.shape[:-1], *turns) for v in values]
             stacked = np.stack(values, axis=-2)
             return self._swapped(stacked.reshape(*stacked.shape[:-3], -1))
