@@ -1,15 +1,22 @@
 """Tiny random KerasHub models, for comparison with ours."""
 
 import functools
+import importlib.util
 import io
 from typing import Any
 
 import numpy as np
+import pytest
 
+from keras_llm import CausalLM, zoo
 from keras_llm.tokenizers import HostTokenizer
 from keras_llm.tokenizers.byte_text import spell
 from keras_llm.zoo import hub_tables as tables
 
+needs_keras_hub = pytest.mark.skipif(
+    importlib.util.find_spec("keras_hub") is None,
+    reason="needs the extra hub-interop",
+)
 WORDS = "the quick brown fox jumps over the lazy dog, and a rose is a rose."
 TEXTS = [WORDS, WORDS.title(), "It's 7 am; isn't it? 12 dogs say: 'no way!'"]
 LENGTH = 24
@@ -230,3 +237,15 @@ def logits(model: Any, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Returns the logits of a KerasHub backbone."""
     hidden = model({"token_ids": tokens, "padding_mask": mask})
     return np.asarray(model.token_embedding(hidden, reverse=True))
+
+
+@functools.cache
+def theirs(name: str) -> Any:
+    """Returns the KerasHub model of a case, made once."""
+    return task(name)
+
+
+@functools.cache
+def ours(name: str) -> CausalLM:
+    """Returns what we make of it, made once."""
+    return zoo.from_keras_hub(theirs(name))

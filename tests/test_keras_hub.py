@@ -1,28 +1,36 @@
 """KerasHub's models become ours and ours theirs: logits, ids, text, files."""
 
-import dataclasses
-import functools
-import importlib.util
+import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from hub_peers import CASES, LENGTH, TEXTS, backbone, logits, task
+from hub_peers import (
+    CASES,
+    LENGTH,
+    TEXTS,
+    backbone,
+    classes,
+    logits,
+    needs_keras_hub,
+    ours,
+    theirs,
+)
 from hub_peers import tokenizer as hub_tokenizer
+from sources import ROOT
 
-from keras_llm import CausalLM, InputError, export, zoo
+from keras_llm import export, zoo
 from keras_llm.layers import new_cache
 from keras_llm.step import decoder_step
-from keras_llm.tokenizers import BytePairTokenizer
 from keras_llm.zoo.hub_tables import HUB_FAMILIES
+from keras_llm.zoo.hub_tokenizers import from_hub_tokenizer, to_hub_tokenizer
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("keras_hub") is None,
-    reason="needs the extra hub-interop",
-)
+pytestmark = needs_keras_hub
 TOLERANCE = 1e-4
 PROMPT = "the quick"
 FOUR = ("gpt2", "llama3", "qwen", "gemma")
@@ -31,20 +39,18 @@ TOKENS = np.random.default_rng(1).integers(0, 330, (2, LENGTH)).astype("int32")
 MASK = (np.arange(LENGTH) < [[LENGTH], [LENGTH - 7]]).astype("int32")
 
 
-@functools.cache
-def theirs(name: str) -> Any:
-    return task(name)
-
-
-@functools.cache
-def ours(name: str) -> Any:
-    return zoo.from_keras_hub(theirs(name))
-
-
 def same(found: Any, expected: Any, mask: Any = MASK) -> None:
     found, expected = np.asarray(found)[mask > 0], expected[mask > 0]
     assert np.abs(expected).max() > 0.5, "the logits say nothing"
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def slow_unless(chosen: Any, every: Any) -> list:
+    """The cases; those that are not chosen are slow."""
+    return [
+        pytest.param(name, marks=() if name in chosen else pytest.mark.slow)
+        for name in every
+    ]
 
 
 def test_every_family_has_a_case():
@@ -58,7 +64,7 @@ def test_logits_with_padding(name):
     same(found, expected)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_unless(ONE_EACH.values(), CASES))
 def test_logits_with_the_cache(name):
     every = np.ones_like(MASK)
     step, pieces = decoder_step(ours(name).model), []
@@ -81,7 +87,7 @@ def below(weight: Any, model: Any) -> tuple[str, int]:
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_unless(ONE_EACH.values(), CASES))
 def test_back_again_with_the_same_weights(name):
     again = zoo.to_keras_hub(ours(name), CASES[name][0]).backbone
     before, after = theirs(name).backbone, again
@@ -104,14 +110,6 @@ def test_ids_of_ordinary_text(family):
         prompt = np.asarray(packed["token_ids"])[0]
         size = int(np.asarray(packed["padding_mask"]).sum())
         assert lm.encode_prompt(text)[:size] == prompt[:size].tolist()
-
-
-def slow_unless(chosen: Any, every: Any) -> list:
-    """The cases; those that are not chosen are slow."""
-    return [
-        pytest.param(name, marks=() if name in chosen else pytest.mark.slow)
-        for name in every
-    ]
 
 
 # With its cache, KerasHub's GPT-NeoX turns every new token as the first one,
@@ -189,133 +187,6 @@ def test_bfloat16_stays_bfloat16():
     same(lm.model(TOKENS), np.asarray(lm.model(TOKENS), "float32"))
 
 
-# === What is refused ===
-
-
-def refused(words: str) -> Any:
-    return pytest.raises(InputError, match=words)
-
-
-@pytest.mark.parametrize(
-    ("name", "changes", "words"),
-    [
-        ("gemma", {"query_head_dim_normalize": False}, "query_head_dim_norm"),
-        ("gemma", {"layer_norm_epsilon": 1e-5}, "layer_norm_epsilon=1e-05"),
-        ("gemma", {"use_post_ffw_norm": True}, "use_post_attention_norm and"),
-        ("gemma3", {"local_rope_scaling_factor": 2.0}, "local_rope_scaling"),
-        ("llama", {"rope_position_scaling_factor": 4.0}, "rope_position_scal"),
-        ("qwen3", {"layer_norm_epsilon": 1e-3}, "layer_norm_epsilon"),
-        ("qwen3_moe", {"decoder_sparse_step": 2}, "decoder_sparse_step=2"),
-        ("smollm3", {"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
-    ],
-)
-def test_settings_that_are_not_understood(name, changes, words):
-    hub = backbone(name, **changes)
-    length = None if name == "smollm3" else LENGTH
-    with refused(words):
-        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"), context_length=length)
-
-
-def test_an_unknown_setting():
-    hub = backbone("gpt2")
-    known = hub.get_config()
-    hub.get_config = lambda: {**known, "heads_swapped": True}
-    with refused("heads_swapped=True"):
-        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"))
-
-
-def test_lora_weights():
-    hub = backbone("gpt2")
-    hub.enable_lora(2)
-    with refused("query/lora_kernel_a .* instead of nothing.*LoRA"):
-        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"))
-
-
-def test_a_weight_of_another_shape():
-    hub = backbone("gpt2")
-    known = hub.get_config()
-    hub.get_config = lambda: {**known, "intermediate_dim": 20}
-    with refused(r"dense/kernel \(16, 24\) instead of \(16, 20\)"):
-        zoo.from_keras_hub(hub, hub_tokenizer("gpt2"))
-
-
-def test_sources_that_lack_something(tmp_path):
-    import keras_hub
-
-    with refused("tokenizer beside it"):
-        zoo.from_keras_hub(backbone("gpt2"))
-    with refused("Expected a context_length"):
-        zoo.from_keras_hub(backbone("qwen"), hub_tokenizer("qwen"))
-    with refused("has one of its own, 24"):
-        zoo.from_keras_hub(theirs("gpt2"), context_length=12)
-    with refused("save_to_preset"):
-        zoo.from_keras_hub(tmp_path / "nowhere")
-    with refused("Received: Decoder"):
-        zoo.from_keras_hub(ours("gpt2").model)
-    with refused("GPT2Backbone.*Received: BloomBackbone"):
-        bloom = keras_hub.models.BloomBackbone(
-            vocabulary_size=9,
-            num_layers=1,
-            num_heads=2,
-            hidden_dim=8,
-            intermediate_dim=8,
-        )
-        zoo.from_keras_hub(bloom, hub_tokenizer("gpt2"))
-    with refused("SentencePiece.*Received: GPT2Tokenizer"):
-        zoo.from_keras_hub(
-            backbone("gemma"), hub_tokenizer("gpt2"), context_length=LENGTH
-        )
-
-
-def test_models_that_a_family_cannot_say(tmp_path):
-    with refused("Expected a family of KerasHub out of gpt2"):
-        zoo.to_keras_hub(ours("gpt2"), "gpt3")
-    with refused("norm='layer'.*norm='rms'"):
-        zoo.to_keras_hub(ours("qwen"), "gpt2")
-    with refused("SmolLM3Tokenizer.*'<think>'"):
-        zoo.to_keras_hub(ours("llama3 tied"), "smollm3")
-    with refused("with SentencePiece.*Received: BytePairTokenizer"):
-        zoo.to_keras_hub(ours("llama3"), "llama")
-    (tmp_path / "diary.txt").write_text("dear")
-    with refused("diary.txt"):
-        zoo.save_keras_hub(ours("gpt2"), tmp_path, "gpt2")
-
-
-def test_tokenizers_that_start_or_end_otherwise():
-    lm = ours("qwen")
-    vocabulary = lm.tokenizer.vocabulary
-
-    def with_ends(**ends: str | None) -> CausalLM:
-        changed = dataclasses.replace(vocabulary, **ends)
-        return CausalLM(lm.model, BytePairTokenizer(changed))
-
-    with refused("starts a text with the id None"):
-        zoo.to_keras_hub(with_ends(bos="<|endoftext|>"), "qwen")
-    with pytest.warns(UserWarning, match="always ends a text"):
-        zoo.to_keras_hub(with_ends(eos=None), "qwen")
-
-
-def test_keras_hub_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "keras_hub", None)
-    for convert in (zoo.from_keras_hub, zoo.to_keras_hub):
-        with refused(r"pip install 'keras_llm\[hub-interop\]'"):
-            convert(ours("gpt2"), "gpt2")
-
-
-def test_nothing_of_ours_imports_keras_hub():
-    script = (
-        "import sys, keras_llm.zoo, keras_llm.export, keras_llm.cli;"
-        "print({'keras_hub', 'tensorflow'} & set(sys.modules))"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert answer.stdout.strip() == "set()"
-
-
 # === What follows from a converted model ===
 
 
@@ -335,3 +206,40 @@ def test_a_converted_model_becomes_a_litert_bundle(family, tmp_path):
     pytest.importorskip("ai_edge_litert", reason="needs the extra litert")
     report = export.litert(ours(ONE_EACH[family]), tmp_path / "m.litertlm")
     assert report.equal_text and report.runtime_equal
+
+
+@pytest.mark.slow
+def test_the_page_about_keras_hub_runs(tmp_path):
+    page = (ROOT / "docs" / "keras_hub.md").read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in page for name in HUB_FAMILIES)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+
+
+def lines_of_a_book(shared_data: Path) -> list[str]:
+    book = shared_data / "gutenberg" / "Moby-Dick--Or-The-Whale_2701.txt"
+    text = book.read_text(encoding="utf-8")[30000:60000]
+    return [line for line in text.splitlines() if line.strip()]
+
+
+def test_gpt2_as_published(shared_data):
+    """In a graph, where KerasHub cuts a text as GPT-2 does."""
+    folder, family = shared_data / "gpt2_bpe", HUB_FAMILIES["gpt2"]
+    words = json.loads((folder / "encoder.json").read_text("utf-8"))
+    merges = (folder / "vocab.bpe").read_text("utf-8").splitlines()
+    hub = classes("gpt2", "Tokenizer")(vocabulary=words, merges=merges)
+    found = from_hub_tokenizer(hub, family)
+    lines, encode = lines_of_a_book(shared_data)[:60], tf.function(hub)
+    expected = [encode(tf.constant([x]))[0].numpy().tolist() for x in lines]
+    assert found.encode(lines) == expected
+    again = to_hub_tokenizer(found, family)
+    assert again.vocabulary == words and again.merges == merges[1:]
+
+
+def test_mistral_as_published(shared_data):
+    folder, family = shared_data / "tokenizers", HUB_FAMILIES["mistral"]
+    proto = (folder / "mistral" / "tokenizer.model.v1").read_bytes()
+    hub = classes("mistral", "Tokenizer")(proto=proto)
+    found, lines = from_hub_tokenizer(hub, family), lines_of_a_book(shared_data)
+    assert found.encode(lines) == [[int(i) for i in ids] for ids in hub(lines)]
+    assert to_hub_tokenizer(found, family).proto == proto

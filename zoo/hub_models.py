@@ -127,22 +127,22 @@ def to_keras_hub(lm: "CausalLM", family: HubFamily | str) -> Any:
     >>> type(to_keras_hub(lm, "gpt2")).__name__
     'GPT2CausalLM'
     """
-    family = hub_family(family) if isinstance(family, str) else family
+    named = hub_family(family) if isinstance(family, str) else family
     models = _keras_hub().models
-    config = family.nearest(lm.config)
-    values = family.write(config)
-    tokenizer = to_hub_tokenizer(lm.tokenizer, family)
+    config = named.nearest(lm.config)
+    values = named.write(config)
+    tokenizer = to_hub_tokenizer(lm.tokenizer, named)
     length = values.pop(LENGTH, lm.config.context_length)
-    backbone = getattr(models, f"{family.classes}Backbone")(
+    backbone = getattr(models, f"{named.classes}Backbone")(
         **values, dtype=lm.model.dtype_policy.name
     )
-    pairs = _pairs(lm.model, backbone, family)
+    pairs = _pairs(lm.model, backbone, named)
     for entry, theirs in track(pairs, "converting weights", len(pairs)):
         theirs.assign(entry.tensor())
-    preprocessor = getattr(models, f"{family.classes}CausalLMPreprocessor")(
+    preprocessor = getattr(models, f"{named.classes}CausalLMPreprocessor")(
         tokenizer, sequence_length=length
     )
-    task = getattr(models, f"{family.classes}CausalLM")
+    task = getattr(models, f"{named.classes}CausalLM")
     return task(backbone=backbone, preprocessor=preprocessor)
 
 

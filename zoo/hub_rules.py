@@ -222,19 +222,18 @@ class LongRope:
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the field `rope`."""
-        theta, original, kind, short, long = map(values.get, self.keys)
-        if kind is None:
-            return {"rope": Rope(theta=theta)}
-        return {
-            "rope": Rope(
-                theta=theta,
-                scaling="longrope",
-                original_context=original,
-                factor=max(values["max_sequence_length"] / original, 1.0),
-                short_factors=short,
-                long_factors=long,
-            )
-        }
+        theta, original, kind, *factors = (values.get(k) for k in self.keys)
+        fields: dict[str, Any] = {"theta": theta}
+        if kind is not None:
+            ratio = values["max_sequence_length"] / original
+            fields |= {
+                "scaling": "longrope",
+                "original_context": original,
+                "factor": max(ratio, 1.0),
+                "short_factors": factors[0],
+                "long_factors": factors[1],
+            }
+        return {"rope": Rope.from_dict(fields)}
 
     def write(self, config: DecoderConfig) -> dict[str, Any]:
         """Returns the keys; none if the config has no rotary positions."""
