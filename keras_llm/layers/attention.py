@@ -1,5 +1,6 @@
 """Grouped-query attention."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -180,14 +181,21 @@ class GroupedQueryAttention(keras.layers.Layer):
             shape=(self.num_heads,), initializer="zeros", name="sinks"
         )
 
-    def call(self, x: Any, rotary: Any = None, mask: Any = None) -> Any:
+    def call(
+        self,
+        x: Any,
+        rotary: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
         """Attends over the sequence; see the class."""
         batch, time = ops.shape(x)[:2]
         if mask is None:
             order = ops.expand_dims(ops.arange(time, dtype="int32"), 0)
             mask = visibility(order, order, self.window)
         query, key, value = self._heads(x, (batch, time), rotary)
-        return self._attend(query, key, value, mask, ops.shape(x)[:-1])
+        shape = ops.shape(x)[:-1]
+        return self._attend(query, key, value, mask, shape, training)
 
     def step(
         self,
@@ -264,7 +272,13 @@ class GroupedQueryAttention(keras.layers.Layer):
         )
 
     def _attend(
-        self, query: Any, key: Any, value: Any, mask: Any, shape: tuple
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        mask: Any,
+        shape: tuple,
+        training: bool | None = None,
     ) -> Any:
         mixed = attend(
             query,
@@ -274,7 +288,7 @@ class GroupedQueryAttention(keras.layers.Layer):
             self._scale,
             self.softcap,
             self.sink_scores if self.sinks else None,
-            self._drop,
+            functools.partial(self._drop, training=training),
         )
         mixed = ops.transpose(mixed, (0, 2, 1, 3))
         width = self.num_heads * self._dim

@@ -122,8 +122,9 @@ class Block(keras.layers.Layer):
     ) -> Any:
         """Applies the block; see the class."""
 
-        # keras.remat wants positional tensors (keras issue 21207), and what
-        # is added as a loss inside of it is lost.
+        # keras.remat wants positional tensors (keras issue 21207), what is
+        # added as a loss inside of it is lost, and when it computes again no
+        # layer knows by itself that this is training.
         def run(x: Any, mask: Any, *rotary: Any) -> tuple[Any, ...]:
             return self._forward(x, mask, rotary or None, training)
 
@@ -146,8 +147,9 @@ class Block(keras.layers.Layer):
 
         x = self._residual(
             x,
-            lambda y: self.attention(y, rotary, mask),
+            lambda y: self.attention(y, rotary, mask, training=training),
             mix if self.config.experts else self.mlp,
+            training,
         )
         return (x, *losses)
 
@@ -173,12 +175,18 @@ class Block(keras.layers.Layer):
         x = self._residual(x, attention, self.mlp)
         return x, caches[0], caches[1]
 
-    def _residual(self, x: Any, attention: Callable, mlp: Callable) -> Any:
+    def _residual(
+        self,
+        x: Any,
+        attention: Callable,
+        mlp: Callable,
+        training: bool | None = None,
+    ) -> Any:
         """Adds both branches; the cached and the full pass share this."""
 
         def branch(x: Any, pre: Any, inner: Callable, post: Any) -> Any:
             y = inner(pre(x) if pre else x)
-            return self._drop(post(y) if post else y)
+            return self._drop(post(y) if post else y, training=training)
 
         attended = branch(
             x, self.attention_norm, attention, self.attention_post_norm
