@@ -85,11 +85,15 @@ def test_loaded_as_the_folder_it_is(hub, published):
     assert lm.origin.family == "llama"
 
 
-def test_a_preset_is_its_repository(hub, published):
+def test_a_preset_is_its_repository(hub, published, tmp_path):
     size = zoo.find_size("gpt2")
     hub.repos[size.repo] = published
     lm = zoo.load("gpt2", revision=COMMIT)
     assert (lm.origin.repo, lm.origin.license) == (size.repo, size.license)
+    lm.save(tmp_path / "ours")
+    assert zoo.load(tmp_path / "ours").origin == lm.origin
+    card = (tmp_path / "ours" / "README.md").read_text()
+    assert f'license: "{size.license}"' in card and size.repo in card
 
 
 def test_the_second_time_nothing_is_sent(hub, offline):
@@ -210,6 +214,13 @@ def test_a_server_that_is_not_there(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert download(REPO) == cached
     refuses(lambda: download("me/other"), "127.0.0.1:9", "local folder")
+
+
+def test_an_old_library_is_named(hub, monkeypatch):
+    from huggingface_hub import HfApi
+
+    monkeypatch.delattr(HfApi, "resolve_revision")
+    refuses(lambda: zoo.load("me/rose"), "2.4 or newer", "--upgrade")
 
 
 def test_the_extra_is_named(monkeypatch):

@@ -73,6 +73,11 @@ def download(repo: str, revision: str | None = None) -> Download:
         )
     import huggingface_hub as hub
 
+    if not hasattr(hub.HfApi, "resolve_revision"):
+        raise InputError(
+            "Expected huggingface_hub 2.4 or newer. Received: "
+            f'{hub.__version__}. Run: pip install --upgrade "keras_llm[hub]"'
+        )
     with _sentences(repo, revision):
         pinned = hub.HfApi().resolve_revision(repo, revision=revision)
         commit = pinned.resolved
