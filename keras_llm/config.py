@@ -137,7 +137,10 @@ class Experts(Record):
         shared: Experts that see every token. Default: 0.
         normalize: Whether the chosen weights are scaled to sum to one.
         router_bias: Whether the router has a bias. Default: False.
-        balance_loss, router_z_loss: Weights of the two auxiliary losses.
+        balance_loss: Weight of the load-balance loss, a mean over layers
+            that is `top_k` when experts are used equally, as
+            `router_aux_loss_coef` is meant in `transformers`.
+        router_z_loss: Weight of the router's z-loss, a sum over layers.
 
     Raises:
         InputError: A value is out of range.

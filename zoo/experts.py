@@ -10,9 +10,8 @@ from keras_llm.weights import TRANSPOSED, Row
 from keras_llm.zoo.family import Setting
 
 TOP_K = Setting("num_experts_per_tok", "top_k")
-# The number is kept. Theirs weighs a sum over a token's experts and means over
-# all layers, ours means over them and a sum over layers: where experts are
-# used evenly, ours is num_layers / top_k times as strong. Logits are the same.
+# `transformers` adds this loss only where output_router_logits is true; here
+# it always counts in training. Zero turns it off.
 BALANCE = Setting("router_aux_loss_coef", "balance_loss", default=0.001)
 
 

@@ -224,7 +224,10 @@ class Block(keras.layers.Layer):
             shared=experts.shared,
             normalize=experts.normalize,
             router_bias=experts.router_bias,
-            balance_loss=experts.balance_loss,
+            # The loss of the model is a mean over layers that is top_k at
+            # even use, as published coefficients mean it.
+            balance_loss=experts.balance_loss
+            * (experts.top_k / config.num_layers),
             router_z_loss=experts.router_z_loss,
             name="experts",
             **settings,
