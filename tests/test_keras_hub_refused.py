@@ -140,9 +140,35 @@ def test_nothing_of_ours_imports_keras_hub():
     assert answer.stdout.strip() == "set()"
 
 
-def test_published_gpt_oss_has_no_equal():
-    """Its first layer has the window, and in KerasHub the second one."""
-    config = ours("gpt_oss").config
-    assert hub_family("gpt_oss").write(config)["sliding_window"] == 5
-    with refused("pattern='GL'.*pattern='LG'"):
-        hub_family("gpt_oss").write(config.replace(pattern="LG"))
+@pytest.mark.parametrize(
+    ("preset", "family"),
+    [
+        *(("gpt2-xl", "gpt2"), ("llama-2-7b", "llama")),
+        *(("llama-3.2-1b", "llama3"), ("mistral-7b-v0.1", "mistral")),
+        *(("mixtral-8x7b", "mixtral"), ("qwen2.5-0.5b", "qwen")),
+        *(("qwen3-0.6b", "qwen3"), ("qwen3-30b-a3b", "qwen3_moe")),
+        *(("gemma-2b", "gemma"), ("gemma-2-9b", "gemma")),
+        *(("gemma-3-12b", "gemma3"), ("phi-3-mini-128k", "phi3")),
+        ("smollm3-3b", "smollm3"),
+    ],
+)
+def test_published_sizes_that_kerashub_can_say(preset, family):
+    hub, config = hub_family(family), zoo.config(preset)
+    values = hub.write(hub.nearest(config))
+    assert values["hidden_dim"] == config.hidden_dim
+
+
+@pytest.mark.parametrize(
+    ("preset", "family", "words"),
+    [
+        ("pythia-70m", "gpt_neo_x", "mlp='gelu'.*mlp='gelu_exact'"),
+        ("gpt-oss-20b", "gpt_oss", "pattern='GL.*pattern='LG"),
+        ("gemma-2-27b", "gemma", "attention_scale"),
+        ("phi-3-mini-4k", "phi3", "window=2047"),
+        ("phi-4-mini", "phi3", "short_factors"),
+    ],
+)
+def test_published_sizes_that_have_no_equal(preset, family, words):
+    hub = hub_family(family)
+    with refused(words):
+        hub.write(hub.nearest(zoo.config(preset)))

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_llm.config import DecoderConfig
+from keras_llm.config import GLOBAL, LOCAL, DecoderConfig
 from keras_llm.weights import Layout, WeightTable
+from keras_llm.zoo.common import shortest_tile
 from keras_llm.zoo.dialect import Dialect
 from keras_llm.zoo.hub_rules import LENGTH
 
@@ -54,8 +55,10 @@ class HubFamily(Dialect):
         """Returns the config with what KerasHub cannot say and need not.
 
         Settings of training that it has no key for take the values it has
-        in mind, and a family whose head is never tied gets one of its own.
+        in mind; a family whose head is never tied gets one of its own; and a
+        window that no sequence is longer than is none.
         """
+        config = _without_idle_window(config)
         said = self._said(config)
         changes: dict[str, Any] = {"dropout": said.dropout}
         if self.constants.get("tie_embeddings") is False:
@@ -85,6 +88,14 @@ class HubFamily(Dialect):
     @property
     def _unused(self) -> tuple[str, ...]:
         return (*UNUSED, LENGTH, *self.filler, *self.unused)
+
+
+def _without_idle_window(config: DecoderConfig) -> DecoderConfig:
+    two_bases = config.rope is not None and config.rope.local_theta is not None
+    if two_bases or (config.window or 0) < config.context_length:
+        return config
+    pattern = config.pattern.replace(LOCAL, GLOBAL)
+    return config.replace(pattern=shortest_tile(pattern), window=None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,6 +71,8 @@ def from_keras_hub(
     ...     max_new_tokens=2)
     True
     """
+    from keras import ops
+
     from keras_llm.causal_lm import CausalLM
     from keras_llm.model import build_decoder
     from keras_llm.tokenizers.chat import TEMPLATES
@@ -96,7 +98,8 @@ def from_keras_hub(
     model = build_decoder(config, dtype or backbone.dtype_policy.name)
     pairs = _pairs(model, backbone, family)
     for entry, theirs in track(pairs, "converting weights", len(pairs)):
-        parts = entry.layout.split(_numpy(theirs), entry.shapes)
+        values = ops.convert_to_numpy(theirs.value)
+        parts = entry.layout.split(values, entry.shapes)
         for variable, value in zip(entry.variables, parts, strict=True):
             variable.assign(value)
     known = family.chat and not TEMPLATES[family.chat].missing_from(ours)
@@ -298,9 +301,3 @@ def _variables(backbone: Any) -> dict[str, Any]:
 def _uncounted(path: str, layer: str) -> str:
     """The path below its layer, the same whatever was built before."""
     return COUNTED.sub("", path.removeprefix(f"{layer}/"))
-
-
-def _numpy(variable: Any) -> Any:
-    from keras import ops
-
-    return ops.convert_to_numpy(variable.value)
