@@ -15,7 +15,7 @@ from keras_llm.train.distribution import (
 )
 from keras_llm.train.fit import fit
 from keras_llm.train.losses import TokenLoss, token_loss
-from keras_llm.train.measure import Measure, Run, StopOnNan
+from keras_llm.train.measure import Measure, Run
 from keras_llm.train.muon import Muon
 from keras_llm.train.optimizers import AdamW, Lion, optimizer
 from keras_llm.train.progress_line import ProgressLine
@@ -39,6 +39,7 @@ from keras_llm.train.state import State, best, checkpoints, latest, read_state
 from keras_llm.train.step import TokenTrainer
 from keras_llm.train.tensorboard import TensorBoard
 from keras_llm.train.updates import decay_groups
+from keras_llm.train.watch import StopOnNan
 
 __all__ = [
     "AdamW",

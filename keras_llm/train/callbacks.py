@@ -190,6 +190,7 @@ class Checkpoints(keras.callbacks.Callback):
             tokenizer=self.tokenizer,
             tokens=self.run.tokens,
             seconds=self.run.seconds,
+            skipped=self.run.skipped,
             validation_loss=loss,
         )
         checkpoint.prune(self.folder, self.keep)

@@ -12,6 +12,7 @@ from keras_llm.records import Record
 
 PLAN, REPORT, HISTORY = "train.json", "report.json", "metrics.jsonl"
 SAMPLES, CHECKPOINTS, BOARD = "samples.jsonl", "checkpoints", "tensorboard"
+BAD_BATCH = "bad_batch.json"
 LOCK = ".lock"
 # Settings that may change when a run is resumed: the losses stay the same.
 FREE = {"keep", "precision", "strategy"} | {

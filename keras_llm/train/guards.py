@@ -27,6 +27,19 @@ def observing(optimizer: Any, loss: Any, norm: Any) -> Any:
     return optimizer.observing(loss, norm)
 
 
+def guard_of(optimizer: Any) -> "Guard":
+    """Returns the guard of an optimizer; an empty one if it has none.
+
+    Example:
+
+    >>> import keras
+    >>> guard_of(keras.optimizers.SGD()).limit is None
+    True
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return getattr(optimizer, "guard", None) or Guard()
+
+
 class Guard:
     """Leaves out updates that stand out, with arithmetic only.
 
@@ -63,6 +76,7 @@ class Guard:
         self.limit = limit
         self.observed: tuple[Any, Any] | None = None
         self.allowed: Any = None
+        self.counts: Any = None
 
     def build(self, optimizer: Any) -> None:
         """Makes the state as variables of the optimizer."""
@@ -110,6 +124,8 @@ class Guard:
     @property
     def first_bad(self) -> int | None:
         """The first step (from 0) that was not finite, or None."""
+        if self.counts is None:
+            return None
         bad = int(ops.convert_to_numpy(self.counts)[3])
         return bad - 1 if bad else None
 

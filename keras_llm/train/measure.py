@@ -1,12 +1,9 @@
 """Where a run stands, how fast it is, and when it has to stop."""
 
-import math
 import time
 from typing import Any
 
 import keras
-
-from keras_llm.errors import InputError
 
 
 class Run:
@@ -17,6 +14,8 @@ class Run:
         step: Steps done.
         tokens: Target tokens trained on.
         seconds: Time spent before this process.
+        skipped: Batches left out by going back to a checkpoint: step s takes
+            the batch of step s + skipped.
 
     Example:
 
@@ -32,8 +31,10 @@ class Run:
         tokens: int = 0,
         seconds: float = 0.0,
         started: float | None = None,
+        skipped: int = 0,
     ):
         self.total_steps, self.step, self.tokens = total_steps, step, tokens
+        self.skipped = skipped
         self._before = seconds
         self._started = time.monotonic() if started is None else started
         self.measured_tokens, self.measured_seconds = 0.0, 0.0
@@ -152,36 +153,3 @@ class Measure(keras.callbacks.Callback):
             sums = self.model.token_metrics.sums["tokens"]
             keras.ops.convert_to_numpy(sums)  # waits for the device
             self._end = time.perf_counter()
-
-
-class StopOnNan(keras.callbacks.Callback):
-    """Ends the run when the loss or the gradient is no longer a number.
-
-    Comes before the checkpoint is written, so the newest one is from before.
-
-    Args:
-        learning_rate: The peak, for the message.
-
-    Raises:
-        InputError: In `on_epoch_end`; says at which step and what to change.
-
-    Example:
-
-    >>> StopOnNan(0.1).on_epoch_end(0, {"loss": 1.0, "gradient_norm": 2.0})
-    """
-
-    def __init__(self, learning_rate: float):
-        super().__init__()
-        self.learning_rate = learning_rate
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks at the window's means."""
-        for name in ("loss", "gradient_norm"):
-            if not math.isfinite(logs[name]):
-                raise InputError(
-                    f"Expected a finite {name.replace('_', ' ')}. Received: "
-                    f"{logs[name]} at step {logs['step']}. The last "
-                    "checkpoint is from before. Train into another folder "
-                    f"with a learning_rate below {self.learning_rate:g}, more "
-                    "warmup_steps or a smaller clip_norm."
-                )

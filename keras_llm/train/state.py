@@ -21,6 +21,8 @@ class State(Record):
         config: The decoder's config as a dictionary, if it has one.
         tokenizer: Fingerprint of the tokenizer of the rows, if known.
         tokens, seconds: Tokens trained on and time spent so far.
+        skipped: Batches left out by going back: the next step takes the one
+            of step + skipped.
         validation_loss: Nats per token, if it was measured at this step.
 
     Example:
@@ -36,6 +38,7 @@ class State(Record):
     tokenizer: str | None = None
     tokens: int = 0
     seconds: float = 0.0
+    skipped: int = 0
     validation_loss: float | None = None
 
 

@@ -17,7 +17,7 @@ from keras import ops
 from keras_llm.errors import InputError
 from keras_llm.train.distribution import Distribution, distribution_of
 from keras_llm.train.ema import averaged
-from keras_llm.train.guards import observing
+from keras_llm.train.guards import guard_of, observing
 from keras_llm.train.losses import (
     TokenLoss,
     compiled_token_loss,
@@ -256,11 +256,20 @@ class TokenTrainer(BackendStep, keras.Model):  # type: ignore[misc]
         return [g * ops.cast(scale, g.dtype) for g in gradients], norm
 
     def record(self, loss: TokenLoss, norm: Any = None) -> dict[str, Any]:
-        """Adds a batch to the metrics and returns the means so far."""
+        """Adds a batch to the metrics and returns the means so far.
+
+        A guard leaves out what is not finite, so the metrics do so, too.
+        """
+        counts = None
+        if norm is not None and guard_of(self.optimizer).limit is not None:
+            finite = ops.isfinite(loss.objective + norm)
+            loss = TokenLoss(*(ops.where(finite, x, 0.0) for x in loss))
+            norm = ops.where(finite, norm, 0.0)
+            counts = ops.cast(finite, "float32")
         self.token_metrics.update_state(loss)
         logs = self.token_metrics.result()
         if norm is not None:
-            self.norm_metric.update_state(norm)
+            self.norm_metric.update_state(norm, sample_weight=counts)
             logs["gradient_norm"] = self.norm_metric.result()
         return logs
 

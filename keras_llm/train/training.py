@@ -35,10 +35,11 @@ from keras_llm.train.folder import (
     check_unchanged,
     config_of,
 )
-from keras_llm.train.measure import Measure, Run, StopOnNan
+from keras_llm.train.measure import Measure, Run
 from keras_llm.train.plan import plan_steps
 from keras_llm.train.progress_line import ProgressLine
 from keras_llm.train.recipe import optimizer_of, ramp_of, schedule_of
+from keras_llm.train.recover import Recovery
 from keras_llm.train.settings import TrainConfig, TrainReport
 from keras_llm.train.source import Source, open_source, open_validation
 from keras_llm.train.speed import (
@@ -49,9 +50,10 @@ from keras_llm.train.speed import (
 )
 from keras_llm.train.step import TokenTrainer
 from keras_llm.train.tensorboard import TensorBoard
+from keras_llm.train.watch import StopOnNan, WatchGuard
 
 
-class Training:
+class Training(Recovery):
     """One call of `fit`: `open_data`, then `complete_report` or `run`.
 
     Args: as `fit`; `started` is the monotonic time of the call.
@@ -84,6 +86,7 @@ class Training:
             )
         self.distribution = distribution_of(model)
         self.distribution.require(settings.strategy)
+        self.check_guard()
         self.limit = settings.minutes and settings.minutes * 60
         self.folder = out / CHECKPOINTS if out else None
         self.source: Source
@@ -91,6 +94,7 @@ class Training:
 
     def open_data(self, rows: Any, validation: Any, tokenizer: Any) -> None:
         """Checks both data sets against the model."""
+        self.tokenizer = tokenizer
         size = self.settings.batch_size
         self.source = open_source(rows, self.model, size, tokenizer)
         self.source = self.source._replace(sizes=ramp_of(self.settings))
@@ -125,11 +129,7 @@ class Training:
         state = self._resumed_state(trainer)
         # Read by all before the chief writes; the same for all, or an error.
         self.distribution.require_same(state.step)
-        batches = self.distribution.feed(
-            functools.partial(
-                self.source.batches, self.settings.seed, state.step
-            )
-        )
+        batches = self.batches_from(state.step + state.skipped)
         total = self._planned_steps(trainer, batches)
         if self.settings.steps is None and keras.backend.backend() == "jax":
             # JAX has the measured schedule compiled in as a constant.
@@ -138,8 +138,9 @@ class Training:
         self.schedule.plan(total, self.settings.warmup(total))
         run = Run(total, state.step, state.tokens, state.seconds, self.started)
         run.stopped = self.limit is not None and run.seconds >= self.limit
+        run.skipped = state.skipped
         if not run.finished:
-            self._fit(trainer, batches, run)
+            self.fit_on(trainer, batches, run)
         self.distribution.gather([run.step])  # the last checkpoint is there
         keep_averages(self.model, trainer.optimizer)
         report = self._report(run)
@@ -256,8 +257,10 @@ class Training:
         per_speed = self._flops() / self._peak()
         calls = [
             Measure(run, per_speed, self.limit, validate_at),
-            StopOnNan(s.learning_rate),
+            StopOnNan(s.learning_rate, functools.partial(self.set_aside, run)),
         ]
+        if s.guard:
+            calls.append(WatchGuard(run, go_back=s.guard == "roll_back"))
         if not self.distribution.chief:
             return [*calls, *self.callbacks]
         samples = None
