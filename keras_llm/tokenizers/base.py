@@ -40,6 +40,12 @@ class Tokenizer(ABC):
     Attributes:
         main_file: Name of the file that `save` writes and other programs
             read: "tokenizer.json" or "tokenizer.model".
+
+    Example:
+
+    >>> from keras_llm.tokenizers import HostTokenizer
+    >>> isinstance(HostTokenizer.train(["a rose"], 261), Tokenizer)
+    True
     """
 
     main_file: str = "tokenizer.json"

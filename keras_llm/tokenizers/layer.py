@@ -40,6 +40,12 @@ class TokenizerLayer(Tokenizer, keras.layers.Layer):
     Raises:
         InputError: The strings have more than one axis, or `sequence_length`
             is negative.
+
+    Example:
+
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> issubclass(BytePairTokenizer, TokenizerLayer)
+    True
     """
 
     def __init__(

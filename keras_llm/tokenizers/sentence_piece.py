@@ -53,6 +53,21 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
             negative, or the extra `text` is not installed.
 
     Source: Kudo and Richardson, 2018, https://arxiv.org/abs/1808.06226.
+
+    Example:
+
+    >>> import io, sentencepiece
+    >>> file = io.BytesIO()
+    >>> sentencepiece.SentencePieceTrainer.train(
+    ...     sentence_iterator=iter(["a rose is a rose"] * 9),
+    ...     model_writer=file, vocab_size=13, minloglevel=2,
+    ...     hard_vocab_limit=False)
+    >>> tokenizer = SentencePieceTokenizer(PieceModel(file.getvalue()))
+    >>> tokenizer.decode(tokenizer.encode("a rose"))
+    'a rose'
+    >>> tokenizer(tf.constant(["a rose"])).to_list() == tokenizer.encode(
+    ...     ["a rose"])
+    True
     """
 
     def __init__(

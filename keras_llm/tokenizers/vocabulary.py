@@ -167,8 +167,7 @@ class Vocabulary:
         content: list[Any] = [self.pattern, self.bos, self.eos, special]
         if self._extras:
             content.append(self._extras)
-        content = json.dumps(content)
-        digest = hashlib.sha256(content.encode())
+        digest = hashlib.sha256(json.dumps(content).encode())
         digest.update(_pack_ranks(self.ranks))
         return digest.hexdigest()
 

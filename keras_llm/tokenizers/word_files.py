@@ -125,9 +125,9 @@ def _of_json(
     )
 
 
-def _ends(config: Mapping[str, Any], known: Any) -> dict[str, str | None]:
+def _ends(config: Mapping[str, Any], known: Any) -> dict[str, Any]:
     """What starts and ends a text: what the config says, or BERT's."""
-    found: dict[str, str | None] = {}
+    found: dict[str, Any] = {}
     for role, names in _ROLES.items():
         texts = [token_text(config[n]) for n in names if n in config]
         texts = texts or [_DEFAULT[role]]

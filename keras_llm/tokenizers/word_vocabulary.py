@@ -43,7 +43,7 @@ class WordVocabulary:
     Example:
 
     >>> words = WordVocabulary({"[UNK]": 0, "rose": 1, "##s": 2})
-    >>> words.engine.encode("rose roses", False).tokens
+    >>> words.engine.encode("rose roses").tokens
     ['rose', 'rose', '##s']
     """
 
