@@ -7,11 +7,13 @@ from keras_llm.evaluate.bits import (
     unigram_bits,
     xz_bits,
 )
+from keras_llm.evaluate.experts import expert_load
 from keras_llm.evaluate.report import markdown_table, plot_loss
 
 __all__ = [
     "BitsReport",
     "bits_per_byte",
+    "expert_load",
     "markdown_table",
     "plot_loss",
     "rolling_windows",

@@ -9,10 +9,10 @@ from keras_llm.layers.attention import (
 )
 from keras_llm.layers.block import Block
 from keras_llm.layers.cache import new_cache, scatter, slice_write
-from keras_llm.layers.dispatch import dispatch, exact_slices
+from keras_llm.layers.dispatch import dispatch, dispatch_by
 from keras_llm.layers.dropout import Dropout, next_seeds, rows_from
 from keras_llm.layers.embedding import Positions, lookup
-from keras_llm.layers.experts import MixtureOfExperts, Router
+from keras_llm.layers.experts import MixtureOfExperts
 from keras_llm.layers.mask import CausalMask, visibility
 from keras_llm.layers.mlp import MLP
 from keras_llm.layers.norm import (
@@ -27,6 +27,7 @@ from keras_llm.layers.rope import (
     rotary_layers,
     rotate,
 )
+from keras_llm.layers.router import Router, watch_experts
 
 __all__ = [
     "Block",
@@ -41,7 +42,7 @@ __all__ = [
     "Router",
     "attend",
     "dispatch",
-    "exact_slices",
+    "dispatch_by",
     "gain",
     "lookup",
     "new_cache",
@@ -55,4 +56,5 @@ __all__ = [
     "scatter",
     "slice_write",
     "visibility",
+    "watch_experts",
 ]

@@ -1,14 +1,16 @@
 """Rows to their experts and back: sorted by expert, none dropped.
 
-Two ways with equal results:
+Three ways with equal results; `dispatch_by` chooses:
 
-- Blocks: rows of one expert fill blocks of one size, the last of them with
-  rows that nobody reads. All shapes follow from the input's shape, whatever
-  the router chooses, so XLA, JAX and LiteRT can compile it. Weights are read
-  once for each block.
-- Slices: each expert gets exactly its rows. No padding and no copy of a
-  weight, but shapes depend on values: TensorFlow without XLA only, and asked
-  for with `exact_slices`.
+- "blocks" (default): rows of one expert fill blocks of one size, the last of
+  them with rows that nobody reads. All shapes follow from the input's shape,
+  whatever the router chooses, so XLA, JAX and LiteRT can compile it. Weights
+  are copied once for each block.
+- "slices": each expert gets exactly its rows. No padding and no copy of a
+  weight, but shapes depend on values: TensorFlow without XLA only. Training.
+- "turns": every expert sees all rows, and what it was not chosen for counts
+  nothing. Plain matrix products with constants, which the LiteRT quantizer
+  understands. Exports only.
 """
 
 import contextlib
@@ -17,36 +19,37 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import keras
 from keras import ops
 
+from keras_llm.errors import check_choice
 from keras_llm.layers.embedding import lookup
 
 # Reading an expert's weights for a block takes as long as multiplying this
 # many rows with them (measured on a CPU).
 ROWS_PER_READ = 32
 
-_slices_allowed = contextvars.ContextVar("slices_allowed", default=False)
+_way = contextvars.ContextVar("way", default="blocks")
 
 
 @contextlib.contextmanager
-def exact_slices(allowed: bool = True) -> Iterator[None]:
-    """Lets experts take exactly their rows, where shapes may depend on values.
+def dispatch_by(way: str) -> Iterator[None]:
+    """Has experts computed by "blocks", "slices" or "turns" inside.
 
-    For code that XLA will not compile; outside of TensorFlow it changes
-    nothing.
+    Raises:
+        InputError: `way` is none of these words.
 
     Example:
 
-    >>> with exact_slices():
-    ...     _slices_allowed.get()
-    True
+    >>> with dispatch_by("slices"):  # TensorFlow without XLA only
+    ...     _way.get()
+    'slices'
     """
-    token = _slices_allowed.set(allowed)
+    check_choice("way", way, tuple(_WAYS))
+    token = _way.set(way)
     try:
         yield
     finally:
-        _slices_allowed.reset(token)
+        _way.reset(token)
 
 
 Project = Callable[[Any, str], Any]
@@ -56,38 +59,55 @@ Project = Callable[[Any, str], Any]
 def dispatch(
     x: Any,
     chosen: Any,
+    shares: Any,
     weights: Mapping[str, Any],
     mlp: Callable[[Any, Project], Any],
 ) -> Any:
-    """Runs each row through the experts chosen for it.
+    """Returns the weighted sum of what each row's experts say.
 
     Args:
         x: Rows `(rows, hidden_dim)`.
         chosen: int32 `(rows, top_k)`, experts of each row, all different.
+        shares: Their weights in the sum, `(rows, top_k)`.
         weights: Matrices `(count, in, out)` by name, and under `{name}_bias`
             biases `(count, out)`, where there are any.
         mlp: What an expert does: from rows `(..., hidden_dim)` and `project`
             to `(..., out)`.
 
     Returns:
-        `(rows, top_k, out)`: what every chosen expert says.
+        `(rows, out)`.
 
     Example:
 
     >>> double = {"times": ops.reshape(ops.array([1.0, 2.0]), (2, 1, 1))}
-    >>> out = dispatch(ops.ones((3, 1)), ops.array([[0], [1], [0]]), double,
-    ...     lambda rows, project: project(rows, "times"))
-    >>> out[:, 0, 0].numpy().tolist()
+    >>> out = dispatch(ops.ones((3, 1)), ops.array([[0], [1], [0]]),
+    ...     ops.ones((3, 1)), double, lambda x, project: project(x, "times"))
+    >>> out[:, 0].numpy().tolist()
     [1.0, 2.0, 1.0]
     """
-    if _slices_allowed.get() and keras.backend.backend() == "tensorflow":
-        out = _in_slices(x, chosen, weights, mlp)
-    else:
-        out = _in_blocks(x, chosen, weights, mlp)
-    return ops.reshape(out, (*ops.shape(chosen), out.shape[-1]))
+    return _WAYS[_way.get()](x, chosen, shares, weights, mlp)
 
 
-def _in_slices(x: Any, chosen: Any, weights: Mapping, mlp: Callable) -> Any:
+def _in_turns(
+    x: Any, chosen: Any, shares: Any, weights: Mapping, mlp: Callable
+) -> Any:
+    parts = {name: ops.unstack(weight) for name, weight in weights.items()}
+    said = []
+    for index in range(_count(weights)):
+
+        def project(rows: Any, name: str, index: int = index) -> Any:
+            y = ops.matmul(rows, parts[name][index])
+            bias = parts.get(f"{name}_bias")
+            return y if bias is None else y + bias[index]
+
+        share = ops.where(chosen == index, shares, ops.zeros_like(shares))
+        said.append(ops.sum(share, axis=1, keepdims=True) * mlp(x, project))
+    return sum(said[1:], said[0])
+
+
+def _in_slices(
+    x: Any, chosen: Any, shares: Any, weights: Mapping, mlp: Callable
+) -> Any:
     import tensorflow as tf
 
     count, top_k = _count(weights), chosen.shape[1]
@@ -107,10 +127,12 @@ def _in_slices(x: Any, chosen: Any, weights: Mapping, mlp: Callable) -> Any:
     out = mlp(tf.gather(x, order // top_k), project)
     # As gather by the inverse, but with a dense gradient: that of gather runs
     # through concat 20 times slower.
-    return tf.scatter_nd(order[:, None], out, tf.shape(out))
+    return _sum(tf.scatter_nd(order[:, None], out, tf.shape(out)), shares)
 
 
-def _in_blocks(x: Any, chosen: Any, weights: Mapping, mlp: Callable) -> Any:
+def _in_blocks(
+    x: Any, chosen: Any, shares: Any, weights: Mapping, mlp: Callable
+) -> Any:
     rows, top_k, count = ops.shape(x)[0], chosen.shape[1], _count(weights)
     owner = flat = ops.reshape(chosen, (-1,))
 
@@ -123,10 +145,21 @@ def _in_blocks(x: Any, chosen: Any, weights: Mapping, mlp: Callable) -> Any:
 
     size = _block_size(rows, top_k, count)
     if isinstance(size, int) and size == 1:  # a block is a row
-        return mlp(ops.expand_dims(ops.repeat(x, top_k, axis=0), 1), project)
+        alone = ops.expand_dims(ops.repeat(x, top_k, axis=0), 1)
+        return _sum(mlp(alone, project), shares)
     owner, source, slots = _layout(flat, rows * top_k, size, count)
     out = mlp(lookup(x, source // top_k), project)
-    return lookup(ops.reshape(out, (-1, out.shape[-1])), slots)
+    out = lookup(ops.reshape(out, (-1, out.shape[-1])), slots)
+    return _sum(out, shares)
+
+
+_WAYS = {"blocks": _in_blocks, "slices": _in_slices, "turns": _in_turns}
+
+
+def _sum(out: Any, shares: Any) -> Any:
+    """From `rows * top_k` outputs to their weighted sum for each row."""
+    out = ops.reshape(out, (*ops.shape(shares), out.shape[-1]))
+    return ops.sum(out * ops.expand_dims(shares, -1), axis=1)
 
 
 def _count(weights: Mapping[str, Any]) -> int:

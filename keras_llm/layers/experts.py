@@ -9,77 +9,7 @@ from keras import ops
 from keras_llm.errors import InputError, check_choice
 from keras_llm.layers.dispatch import dispatch
 from keras_llm.layers.mlp import GATED, MLP, PLAIN
-
-
-@keras.saving.register_keras_serializable("keras_llm")
-class Router(keras.layers.Layer):
-    """Scores of every expert for a token, in float32 in any precision.
-
-    Rounded scores would choose other experts, and the choice is not smooth.
-
-    Args:
-        count: Number of experts.
-        use_bias: Whether scores have a bias. Default: False.
-
-    Call arguments:
-        x: `(..., hidden_dim)`.
-
-    Returns:
-        float32 `(..., count)`.
-
-    Example:
-
-    >>> Router(4)(ops.ones((2, 3, 8))).shape
-    TensorShape([2, 3, 4])
-    """
-
-    def __init__(
-        self,
-        count: int,
-        use_bias: bool = False,
-        kernel_initializer: Any = "glorot_uniform",
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.count, self.use_bias = count, use_bias
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-
-    def build(self, input_shape: tuple) -> None:
-        """Makes the weights for inputs of shape `(..., hidden_dim)`."""
-        self.kernel = self.add_weight(
-            (input_shape[-1], self.count),
-            self.kernel_initializer,
-            autocast=False,
-            name="kernel",
-        )
-        self.bias = (
-            self.add_weight((self.count,), "zeros", autocast=False, name="bias")
-            if self.use_bias
-            else None
-        )
-
-    def call(self, x: Any) -> Any:
-        """Returns the scores; see the class."""
-        x, kernel = ops.cast(x, "float32"), ops.cast(self.kernel, "float32")
-        scores = ops.matmul(x, kernel)
-        if self.bias is None:
-            return scores
-        return scores + ops.cast(self.bias, "float32")
-
-    def compute_output_shape(self, input_shape: tuple) -> tuple:
-        """Returns the input's shape with `count` at the end."""
-        return (*input_shape[:-1], self.count)
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        own = {
-            "count": self.count,
-            "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(
-                self.kernel_initializer
-            ),
-        }
-        return {**super().get_config(), **own}
+from keras_llm.layers.router import Router, balance, watched
 
 
 @keras.saving.register_keras_serializable("keras_llm")
@@ -92,11 +22,11 @@ class MixtureOfExperts(keras.layers.Layer):
     Cost of a token: the router (`2 * hidden_dim * count` FLOPs) and the
     `top_k + shared` MLPs; the other experts are not computed. Beside that,
     rows are sorted by expert and put back. In training on TensorFlow without
-    XLA there is no padding. Under XLA and on JAX, n rows for `count` experts
-    are cut into blocks of about `sqrt(32 * n / count)` rows, which wastes
-    about a quarter of the products at 500 rows for an expert, and copies each
-    expert's weights once for each of its blocks. One token alone reads the
-    weights of its experts only.
+    XLA there is no padding. Under XLA and on JAX, the rows of an expert are
+    cut into blocks of about `sqrt(32 * rows of an expert)`, which wastes a
+    quarter of the products at 500 rows, and copies an expert's weights once
+    for each of its blocks. One token alone reads the weights of its experts
+    only. See `layers.dispatch`.
 
     In training two losses are added with `add_loss`, means over all tokens of
     the batch:
@@ -210,23 +140,12 @@ class MixtureOfExperts(keras.layers.Layer):
         scores = self.router(rows)
         best, chosen = ops.top_k(scores, self.top_k)
         chosen = ops.cast(chosen, "int32")
+        watched(chosen, self.count)
         losses = self._losses_of(scores, chosen) if training else ()
-        share = self._shares(scores, best)
-        said = dispatch(rows, chosen, self._weights(), self._mlp)
-        share = ops.expand_dims(ops.cast(share, said.dtype), -1)
-        y = ops.reshape(ops.sum(said * share, axis=1), ops.shape(x))
+        shares = ops.cast(self._shares(scores, best), self.compute_dtype)
+        y = dispatch(rows, chosen, shares, self._weights(), self._mlp)
+        y = ops.reshape(y, ops.shape(x))
         return (y + self.shared(x) if self.shared else y), losses
-
-    def load(self, x: Any) -> Any:
-        """Returns the share of choices that fall on each expert, `(count,)`.
-
-        Equal use is `1 / count` everywhere.
-
-        Args:
-            x: `(..., hidden_dim)`.
-        """
-        scores = self.router(ops.reshape(x, (-1, x.shape[-1])))
-        return self._fractions(ops.top_k(scores, self.top_k)[1])
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the input's shape."""
@@ -262,17 +181,11 @@ class MixtureOfExperts(keras.layers.Layer):
         """The weighted losses of a batch, float32."""
         losses = []
         if self.balance_loss:
-            mean = ops.mean(ops.softmax(scores, axis=-1), axis=0)
-            shares = self._fractions(chosen) * mean
-            losses.append(self.balance_loss * self.count * ops.sum(shares))
+            losses.append(self.balance_loss * balance(scores, chosen))
         if self.router_z_loss:
             squares = ops.square(ops.logsumexp(scores, axis=-1))
             losses.append(self.router_z_loss * ops.mean(squares))
         return tuple(losses)
-
-    def _fractions(self, chosen: Any) -> Any:
-        hits = ops.one_hot(chosen, self.count, dtype="float32")
-        return ops.mean(hits, axis=(0, 1))
 
     def _weights(self) -> dict[str, Any]:
         """All experts' weights in the compute dtype."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_llm.layers import exact_slices, next_seeds, rows_from
+from keras_llm.layers import dispatch_by, next_seeds, rows_from
 from keras_llm.train.losses import TokenLoss
 from keras_llm.train.strategy_tensorflow import (
     StrategyFunctions,
@@ -41,7 +41,7 @@ class BackendStep(StrategyFunctions):
     def test_step(self: Any, data: Any) -> dict[str, Any]:
         """Scores a batch; returns the means so far."""
         inputs, targets, weights = self.unpack(data)
-        with exact_slices(not self.jit_compile):
+        with dispatch_by("blocks" if self.jit_compile else "slices"):
             logits = self(inputs, training=False)
         return self.record(total(self.token_loss(logits, targets, weights)))
 
@@ -50,7 +50,7 @@ class BackendStep(StrategyFunctions):
     ) -> tuple[TokenLoss, list[Any]]:
         """Our rows' sums, and their share of the global mean's gradient."""
         # XLA wants shapes that do not depend on what a router chooses.
-        with exact_slices(not self.jit_compile):
+        with dispatch_by("blocks" if self.jit_compile else "slices"):
             if self.accumulate > 1:
                 return self._accumulated(batch, tokens, first_row)
             with rows_from(first_row):
