@@ -1,12 +1,15 @@
 """A whole run of `fit` as one of several workers, which may be killed.
 
-`python tests/distributed_fit.py KIND ROWS OUT [WHO WHEN]`: the worker WHO
-dies by SIGKILL at the begin of step WHEN or, if WHEN is "saving", in the
-middle of writing the second checkpoint; but only once for an OUT. KIND is
-multi_worker, or mirrored for two virtual CPU devices.
+`python tests/distributed_fit.py KIND ROWS OUT [FAULT...]` with KIND
+multi_worker, or mirrored for two virtual CPU devices. Each FAULT is a worker
+and a moment at which it dies by SIGKILL: 1:7 at the begin of the 7th step of
+its process, 0:saving in the middle of writing its next checkpoint, 1:0.5s
+half a second after the first step. The first start meets the first fault,
+the next start the second.
 """
 
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +18,15 @@ from distributed_run import mirrored
 
 
 def killer(out: Path, when: str) -> Any:
-    """Returns a callback that kills the process, unless one was killed."""
+    """Returns a callback that kills the process, and notes it in OUT."""
     import keras
 
     from keras_llm.train import checkpoint
 
-    mark = out / "killed"
-
     def die() -> None:
-        if not mark.exists():
-            mark.write_text(when)
-            tiny_run.die()
+        with open(out / "killed", "a") as file:
+            file.write(f"{when}\n")
+        tiny_run.die()
 
     class Killer(keras.callbacks.Callback):
         steps = 0
@@ -34,32 +35,39 @@ def killer(out: Path, when: str) -> Any:
             self.steps += 1
             if str(self.steps) == when:
                 die()
+            if self.steps == 2 and when[-1] == "s":
+                threading.Timer(float(when[:-1]), die).start()
 
-    write, written = checkpoint.write_arrays, []
+    write = checkpoint.write_arrays
 
     def write_or_die(file: Path, variables: Any) -> None:
-        written.append(file)
         write(file, variables)
-        if when == "saving" and len(written) == 3:
+        if when == "saving":
             die()
 
     checkpoint.write_arrays = write_or_die
     return Killer()
 
 
-def main(kind: str, rows: str, out: str, who: str = "", when: str = "") -> None:
+def main(kind: str, rows: str, out: str, *faults: str) -> None:
     """Trains, and says so at the end."""
     from keras_llm.data import open_rows
     from keras_llm.train import distribution
 
     chosen = mirrored() if kind == "mirrored" else distribution(kind)
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "killed"
+    deaths = len(note.read_text().splitlines()) if note.exists() else 0
     callbacks = []
-    if who and int(who) == chosen.worker:
-        callbacks.append(killer(Path(out), when))
+    for fault in faults[deaths : deaths + 1]:
+        who, when = fault.split(":")
+        if int(who) == chosen.worker:
+            callbacks.append(killer(folder, when))
     packed = open_rows(rows)
     with chosen.scope():
         model = tiny_run.build()
-    tiny_run.train(packed, Path(out), model, accumulate=2, callbacks=callbacks)
+    tiny_run.train(packed, folder, model, accumulate=2, callbacks=callbacks)
     print("done", chosen.worker)
 
 

@@ -174,9 +174,10 @@ def test_checkpoints_go_from_one_device_to_two_and_back(rows, tmp_path):
     assert_same_training(up, whole)
     killed = start(
         *(distributed_fit, "mirrored", rows.folder),
-        *(down := tmp_path / "down", 0, 7),
+        *(down := tmp_path / "down", "0:7"),
     )
-    assert killed.wait(600) == -9
+    killed.communicate(timeout=600)
+    assert killed.returncode == -9
     run(rows, down)
     assert_same_training(down, whole)
 

@@ -45,9 +45,15 @@ class Group:
         workers: int,
         show: Callable[[str], None] = print,
     ):
-        self.command, self.workers, self.show = command, workers, show
+        self.command, self.workers, self._print = command, workers, show
+        self._one_line = threading.Lock()
         self.processes: list[subprocess.Popen] = []
         self._stopped: int | None = None
+
+    def show(self, line: str) -> None:
+        """Shows a whole line, whichever worker it comes from."""
+        with self._one_line:
+            self._print(line)
 
     def run(self, restarts: int = 0) -> int:
         """Runs until all are done; starts again when one dies.
