@@ -119,11 +119,11 @@ def tokenize(
     many bytes of held-out text one token carries: more means shorter rows.
     """
     from keras_llm.data import read_corpus
-    from keras_llm.tokenizers import HostTokenizer
+    from keras_llm.tokenizers import HostTokenizer, load_host
 
     check_output(output, force)
     if existing:
-        tokenizer = HostTokenizer.load(existing)
+        tokenizer = load_host(existing)
     else:
         texts = (document.text for document in read_corpus(corpus))
         tokenizer = HostTokenizer.train(texts, vocabulary_size, pattern)
@@ -164,10 +164,10 @@ def pack(
     Documents that share a row do not see each other: their segments are kept.
     """
     from keras_llm.data import pack_corpus
-    from keras_llm.tokenizers import HostTokenizer
+    from keras_llm.tokenizers import load_host
 
     check_output(output, force)
-    encoder = HostTokenizer.load(tokenizer)
+    encoder = load_host(tokenizer)
     manifest = pack_corpus(corpus, encoder, output, context_length)
     report(
         f"Packed {output}",

@@ -231,7 +231,7 @@ def pretrain(
     """
     import keras
 
-    from keras_llm import BytePairTokenizer, CausalLM, float32_copy, zoo
+    from keras_llm import CausalLM, float32_copy, tokenizers, zoo
     from keras_llm.card import write_card
     from keras_llm.data import open_rows
     from keras_llm.model import build_decoder
@@ -245,7 +245,7 @@ def pretrain(
     chosen = TrainConfig(precision=precision, **settings)  # checked first
     devices = distribution(strategy)  # before anything uses TensorFlow
     packed = open_rows(rows)
-    encoder = BytePairTokenizer.load(tokenizer)
+    encoder = tokenizers.load(tokenizer)
     packed.require(encoder)
     config = zoo.config(
         size,
