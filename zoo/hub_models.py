@@ -292,12 +292,8 @@ def _pairs(
 def _variables(backbone: Any) -> dict[str, Any]:
     """All weights by path, each below its layer: some are born outside."""
     return {
-        f"{layer.name}/{_uncounted(weight.path, layer.name)}": weight
+        f"{layer.name}/{COUNTED.sub('', path)}": weight
         for layer in backbone.layers
         for weight in layer.weights
+        for path in [weight.path.removeprefix(f"{layer.name}/")]
     }
-
-
-def _uncounted(path: str, layer: str) -> str:
-    """The path below its layer, the same whatever was built before."""
-    return COUNTED.sub("", path.removeprefix(f"{layer}/"))
