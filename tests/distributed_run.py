@@ -43,6 +43,9 @@ CASES: dict[str, dict[str, Any]] = {
     "remat": {"remat": True},
     "experts": {"experts": True, "accumulate": 2, "dropout": 0.0},
     "adam_by_name": {"optimizer": "adam"},
+    "muon": {"optimizer": "muon", "accumulate": 2},
+    "schedule_free": {"optimizer": "schedule_free", "clip_norm": 0.5},
+    "averages_and_guard": {"optimizer": "guarded", "clip_norm": 0.5},
 }
 
 
@@ -60,13 +63,27 @@ def arrays() -> tuple:
     return inputs, tokens[:, 1:], weights
 
 
+def optimizer_named(name: str | None) -> Any:
+    """Returns what to compile with; large epsilons keep rounding small."""
+    from keras_llm.train import AdamW, Muon, ScheduleFreeAdamW, WarmupCosine
+
+    if name == "adam":
+        return name
+    if name == "muon":
+        return Muon(1e-3, epsilon=1e-4)
+    if name == "schedule_free":
+        return ScheduleFreeAdamW(1e-3, epsilon=1e-4)
+    more = {"ema": 0.9, "guard": 3.0} if name == "guarded" else {}
+    return AdamW(WarmupCosine(1e-2, 20, 3), epsilon=1e-4, **more)
+
+
 def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:
     """Returns weights, and logs of three epochs and of an evaluation."""
     import tensorflow as tf
     from keras.ops import convert_to_numpy as convert
 
     from keras_llm.config import Experts
-    from keras_llm.train import AdamW, TokenTrainer, WarmupCosine
+    from keras_llm.train import TokenTrainer
     from keras_llm.train.source import Source
 
     case = {"batch": 8, "dropout": 0.1, "remat": False, **case}
@@ -88,9 +105,7 @@ def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:
             remat=case.pop("remat"),
             experts=case.pop("mlp_experts", None),
         )
-        optimizer = case.pop("optimizer", None)
-        if optimizer is None:
-            optimizer = AdamW(WarmupCosine(1e-2, 20, 3), epsilon=1e-4)
+        optimizer = optimizer_named(case.pop("optimizer", None))
         trainer = TokenTrainer(model, **case)
         trainer.compile(optimizer, **compiled)
     logs = trainer.fit(

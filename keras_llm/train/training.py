@@ -137,7 +137,9 @@ class Training(Recovery):
             self._resumed_state(trainer)
         self.schedule.plan(total, self.settings.warmup(total))
         run = Run(total, state.step, state.tokens, state.seconds, self.started)
-        run.stopped = self.limit is not None and run.seconds >= self.limit
+        run.stopped = self.limit is not None and self.distribution.any(
+            run.seconds >= self.limit
+        )
         run.skipped = state.skipped
         if not run.finished:
             self.fit_on(trainer, batches, run)
