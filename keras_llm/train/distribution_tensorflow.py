@@ -44,6 +44,11 @@ class StrategyDistribution(Distribution):
         check_keras()
         self.strategy, self.kind = strategy, kind
         self.replicas = strategy.num_replicas_in_sync
+        self._gathered = tf.function(
+            self._gather,
+            input_signature=[tf.TensorSpec((None,), tf.float64)],
+            autograph=False,
+        )
         resolver: Any = strategy.cluster_resolver
         if kind == "multi_worker" and resolver.cluster_spec().jobs:
             jobs = resolver.cluster_spec().as_dict()
@@ -65,12 +70,24 @@ class StrategyDistribution(Distribution):
 
     def gather(self, numbers: Sequence[float]) -> list[list[float]]:
         """Returns the numbers of every process, the chief's first."""
-        ours = tf.constant([list(numbers)], tf.float64)
-        shared = self.strategy.experimental_distribute_values_from_function(
-            lambda _: ours
-        )
-        rows = self.strategy.gather(shared, axis=0).numpy().tolist()
+        ours = tf.constant(list(numbers), tf.float64)
+        rows = self._gathered(ours).numpy().tolist()
         return rows[:: self.replicas // self.workers]
+
+    def _gather(self, numbers: tf.Tensor) -> tf.Tensor:
+        """A row for each replica: the sum of all, of which one is not 0.
+
+        `strategy.gather` would be traced anew at every call.
+        """
+
+        def in_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            ours = tf.range(self.replicas) == context.replica_id_in_sync_group
+            rows = tf.where(ours[:, None], numbers, tf.zeros_like(numbers))
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, rows)
+
+        everywhere = self.strategy.run(in_replica)
+        return self.strategy.experimental_local_results(everywhere)[0]
 
 
 def choose() -> str:
