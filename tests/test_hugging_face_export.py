@@ -198,6 +198,24 @@ def test_the_family_is_found_or_given(lm, tokenizer, tmp_path):
     assert not (tmp_path / "e").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        # Its pattern is longer.
+        ("gemma2", {"num_layers": 1, "attention_scale": None}),
+        ("llama", {"window": 8}),  # which no layer has
+    ],
+)
+def test_another_pattern_of_the_same_layers(kind, changes, tokenizer, tmp_path):
+    lm = model_of(kind, tokenizer)
+    lm = lm.replace(model=contract.decoder(lm.config.replace(**changes)))
+    hugging_face(lm, tmp_path)
+    again = zoo.load(tmp_path)
+    assert again.config.layer_kinds == lm.config.layer_kinds
+    ids = np.arange(12)[None]
+    np.testing.assert_array_equal(again.model(ids), lm.model(ids))
+
+
 def test_a_model_of_no_family(tokenizer, tmp_path):
     lm = model_of("shared_expert", tokenizer)
     refuses(lambda: hugging_face(lm, tmp_path), "- llama:", "- gpt2:")
