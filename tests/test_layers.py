@@ -12,6 +12,7 @@ from keras_llm.layers import (
     Block,
     CausalMask,
     GroupedQueryAttention,
+    OffsetRMSNormalization,
     Positions,
     RotaryEmbedding,
     attend,
@@ -61,6 +62,22 @@ def test_layers_without_weights_contract():
     contract.check_layer(CausalMask(window=2), COUNT, shape=(1, 1, 5, 5))
     contract.check_layer(RotaryEmbedding(8), COUNT, shape=(2, 5, 4))
     contract.check_layer(Positions(), COUNT, shape=(1, 5))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed_bfloat16", "float16"])
+def test_offset_norm_adds_one_in_float32(dtype):
+    """In bfloat16, 1 + 0.0039 would be 1 (transformers: float32 too)."""
+    layer = OffsetRMSNormalization(dtype=dtype)
+    layer.build(X.shape)
+    layer.scale.assign(np.linspace(-0.004, 0.7, 16))
+    x = ops.cast(X, layer.compute_dtype)
+    scale = 1 + np.asarray(ops.cast(layer.scale, "float32"))
+    wide = np.asarray(ops.cast(x, "float32"))
+    root = np.sqrt((wide**2).mean(-1, keepdims=True) + layer.epsilon)
+    expected = ops.cast(wide / root * scale, layer.compute_dtype)
+    off = ops.cast(layer(x), "float32") - ops.cast(expected, "float32")
+    # Both are the nearest number, but where they stood between two.
+    assert np.mean(np.asarray(off) != 0) < 0.01
 
 
 def test_visibility_as_a_picture():

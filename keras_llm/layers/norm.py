@@ -37,14 +37,15 @@ class OffsetRMSNormalization(keras.layers.RMSNormalization):
     def build(self, input_shape: tuple) -> None:
         """Makes the scale for inputs of shape `(..., channels)`."""
         shape = (input_shape[self.axis],)
+        # Not cast: in bfloat16, 1 + 0.003 would be 1.
         self.scale = self.add_weight(
-            name="scale", shape=shape, initializer="zeros"
+            name="scale", shape=shape, initializer="zeros", autocast=False
         )
 
     def call(self, x: Any) -> Any:
         """Normalizes; see the class."""
         return ops.rms_normalization(
-            x, scale=1.0 + self.scale, axis=self.axis, epsilon=self.epsilon
+            x, scale=gain(self), axis=self.axis, epsilon=self.epsilon
         )
 
 
@@ -74,6 +75,8 @@ def normalization(
 def gain(norm: keras.layers.RMSNormalization) -> Any:
     """Returns what an RMS normalization multiplies each channel by.
 
+    Where one is added, the sum is float32 in any precision.
+
     Example:
 
     >>> layer = OffsetRMSNormalization()
@@ -82,4 +85,6 @@ def gain(norm: keras.layers.RMSNormalization) -> Any:
     [1.0, 1.0]
     """
     scale = ops.convert_to_tensor(norm.scale)
-    return 1.0 + scale if isinstance(norm, OffsetRMSNormalization) else scale
+    if isinstance(norm, OffsetRMSNormalization):
+        return 1.0 + ops.cast(scale, "float32")
+    return scale
