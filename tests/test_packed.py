@@ -110,11 +110,14 @@ def test_blocks_that_do_not_fit_are_refused(folders, change, words):
     assert all(word in str(caught.value) for word in words)
 
 
-def test_other_ways_of_packing_are_refused():
+@pytest.mark.parametrize(
+    "packed", [{"quant_method": "bitsandbytes"}, "bitsandbytes", ["mxfp4"]]
+)
+def test_other_ways_of_packing_are_refused(packed):
     family = zoo.find_family("gpt_oss")
     values = family.to_hugging_face(zoo.config("gpt-oss-20b"))
-    values["quantization_config"] = {"quant_method": "bitsandbytes"}
-    with pytest.raises(InputError, match="bitsandbytes"):
+    values["quantization_config"] = packed
+    with pytest.raises(InputError, match="quantization_config="):
         family.from_hugging_face(values)
 
 

@@ -140,6 +140,11 @@ def test_no_file(target, tmp_path):
     refused(target, tmp_path / "no.safetensors", "no such file")
 
 
+def test_a_folder_under_the_files_name(target, tmp_path):
+    (tmp_path / "model.safetensors").mkdir()
+    refused(target, tmp_path, "a safetensors file at")
+
+
 def test_a_folder_of_another_format(target, tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     refused(target, tmp_path, SINGLE_FILE, "pytorch_model.bin")

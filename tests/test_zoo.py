@@ -163,6 +163,7 @@ REFUSED = [
     ("mistral-7b-v0.1", dict(num_key_value_heads=None), ("num_key_value",)),
     ("mistral-7b-v0.1", dict(layer_types=[]), ("layer_types=[]",)),
     ("qwen2.5-0.5b", dict(layer_types=["full_attention"]), ("24 layers", "1")),
+    ("qwen2.5-0.5b", dict(layer_types=24), ("to be a list", "24")),
     (
         "qwen2.5-0.5b",
         dict(layer_types=["linear_attention"] * 24),
@@ -180,6 +181,7 @@ REFUSED = [
     ("smollm3-3b", dict(use_sliding_window=True), ("use_sliding_window",)),
     ("smollm3-3b", dict(no_rope_layers=[1, 0]), ("36 layers", "[1, 0]")),
     ("smollm3-3b", dict(no_rope_layers=[2] * 36), ("0 or 1",)),
+    ("smollm3-3b", dict(no_rope_layers=3), ("0 or 1", "3 and")),
     (
         "smollm3-3b",
         dict(layer_types=["sliding_attention"] * 36),

@@ -126,12 +126,18 @@ def check_kinds(kinds: Sequence[str], depth: int | None) -> None:
     """Refuses a `layer_types` that is not understood.
 
     Raises:
-        InputError: A kind is unknown, or they are not one for each layer.
+        InputError: It is no list, a kind is unknown, or they are not one
+            for each layer.
 
     Example:
 
     >>> check_kinds(["full_attention"], 1)
     """
+    if not isinstance(kinds, list | tuple):
+        raise InputError(
+            "Expected layer_types in config.json to be a list. Received: "
+            f"{kinds!r}."
+        )
     unknown = sorted({str(kind) for kind in kinds} - set(KINDS))
     if unknown or len(kinds) != (depth or len(kinds)):
         raise InputError(

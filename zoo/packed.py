@@ -37,7 +37,8 @@ class PackedRule:
             InputError: The weights are packed in another way.
         """
         packed = values.get(self.keys[0])
-        if packed and packed.get("quant_method") != self.method:
+        known = isinstance(packed, Mapping) and packed.get("quant_method")
+        if packed and known != self.method:
             raise InputError(
                 f"Expected weights that are plain or packed as {self.method}. "
                 f"Received in config.json: quantization_config={packed!r}. "

@@ -58,8 +58,13 @@ class NoRotaryRule:
         if turning is None:
             turning = [int((i + 1) % every != 0) for i in range(depth)]
         kinds = values.get("layer_types") or ()
-        windows = {*kinds} - {"full_attention"}
-        if len(turning) != depth or {*turning} - {0, 1} or windows:
+        lists = all(isinstance(x, list | tuple) for x in (turning, kinds))
+        if (
+            not lists
+            or len(turning) != depth
+            or any(turns not in (0, 1) for turns in turning)
+            or any(kind != "full_attention" for kind in kinds)
+        ):
             raise InputError(
                 f"Expected {self.listed} in config.json to have 0 or 1 for "
                 f"each of {depth} layers, and layer_types to have no windows. "

@@ -192,8 +192,16 @@ def differing(
             entry.name
             for entry in entries_of(model, table)
             if entry.name not in tensors
-            or not np.array_equal(entry.tensor(), tensors[entry.name].read())
+            or not _same(entry.tensor(), tensors[entry.name].read())
         ]
+
+
+def _same(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether dtype, shape and every byte are equal."""
+    if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
+        return False
+    ours, theirs = map(np.ascontiguousarray, (ours, theirs))
+    return np.array_equal(ours.view("uint8"), theirs.view("uint8"))
 
 
 def _assign(group: list[tuple[Entry, Tensor]]) -> None:

@@ -100,6 +100,11 @@ def _tensors(stack: contextlib.ExitStack, path: Path) -> dict[str, Tensor]:
             f"Expected a safetensors file at {path}. Received: no such "
             "file. Copy or download it into this folder."
         ) from error
+    except OSError as error:  # a folder, or one that may not be read
+        raise InputError(
+            f"Expected a safetensors file at {path}. Received: {error}. Copy "
+            "or download the file again."
+        ) from error
     return {name: Tensor(file, name) for name in file.keys()}
 
 
