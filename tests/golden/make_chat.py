@@ -2,9 +2,9 @@
 
 Run it by hand with transformers installed: `python tests/golden/make_chat.py
 FOLDER`, where FOLDER holds the Jinja texts as NAME.jinja. They are not in
-this repository; SOURCES says where each was read, and chat.json keeps the
-SHA-256 of what was rendered. The rendering is `transformers`' own, the one
-behind `apply_chat_template`.
+this repository; SOURCES says where each was read, or what it was put together
+from, and chat.json keeps the SHA-256 of what was rendered. The rendering is
+`transformers`' own, the one behind `apply_chat_template`.
 """
 
 import hashlib
@@ -24,6 +24,8 @@ HF_JS = "huggingface/huggingface.js packages/jinja/test/e2e.test.js: "
 LLAMA_CPP = "ggml-org/llama.cpp tests/test-chat-template.cpp: "
 TRL = "huggingface/trl trl/chat_templates/"
 OPENVINO = "openvinotoolkit/openvino.genai, chat template fallbacks: "
+# Nowhere was the whole file: its text was put together from what was shown.
+EXCERPTS = "assembled from excerpts of "
 
 # Template -> (file, bos token, eos token, where the text was read).
 SOURCES = {
@@ -66,7 +68,7 @@ SOURCES = {
     ),
     "olmo2": (
         *("olmo2", "<|endoftext|>", "<|endoftext|>"),
-        "{{ bos_token }} and tulu",
+        "composed, not found: {{ bos_token }} and the text of tulu",
     ),
     "olmo3": (
         *("olmo3", "", "<|endoftext|>"),
@@ -76,15 +78,15 @@ SOURCES = {
     "phi3.5": ("phi3.5", "<s>", "<|endoftext|>", TRL + "phi3_5.jinja"),
     "phi4": (
         *("phi4", "<|endoftext|>", "<|im_end|>"),
-        "unsloth/phi-4-GGUF, read from the file's metadata",
+        EXCERPTS + "microsoft/phi-4 in the metadata of unsloth/phi-4-GGUF",
     ),
     "phi4_mini": (
         *("phi4_mini", "<|endoftext|>", "<|endoftext|>"),
-        OPENVINO + "PHI4_CHAT_TEMPLATE",
+        EXCERPTS + OPENVINO + "PHI4_CHAT_TEMPLATE",
     ),
     "qwen2": (
         *("qwen2", "", "<|im_end|>"),
-        "https://modelscope.cn/models/qwen/Qwen2-72B-Instruct "
+        EXCERPTS + "https://modelscope.cn/models/qwen/Qwen2-72B-Instruct "
         "tokenizer_config.json",
     ),
     "qwen2.5": (
@@ -95,7 +97,7 @@ SOURCES = {
     "qwen3_no_think": ("qwen3", "", "<|im_end|>", HF_JS + "Qwen/Qwen3-0.6B"),
     "smollm2": (
         *("smollm2", "<|im_start|>", "<|im_end|>"),
-        "HuggingFaceTB/SmolLM2-135M-Instruct tokenizer_config.json",
+        EXCERPTS + "HuggingFaceTB/SmolLM2-135M-Instruct tokenizer_config.json",
     ),
     "smollm3": (
         *("smollm3", "", "<|im_end|>"),
