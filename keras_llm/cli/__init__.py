@@ -10,6 +10,7 @@ from keras_llm.cli import (  # noqa: F401
     launch,
     model,
     quickstart,
+    train,
 )
 from keras_llm.cli.app import app
 

@@ -13,13 +13,7 @@ from keras_llm.cli.artifact import (
     write_litert,
     write_saved_model,
 )
-from keras_llm.cli.model import (
-    heldout_bits,
-    load_model,
-    pretrain,
-    rounded,
-    training_facts,
-)
+from keras_llm.cli.model import heldout_bits, load_model, rounded
 from keras_llm.cli.quickstart_page import (
     FOUND,
     Findings,
@@ -29,6 +23,7 @@ from keras_llm.cli.quickstart_page import (
     show,
     write_page,
 )
+from keras_llm.cli.train import pretrain, training_facts
 
 PROMPTS = ("The ", "def ", "import ")
 NEW_TOKENS = 32

@@ -17,6 +17,11 @@ from keras_llm.train.fit import fit
 from keras_llm.train.losses import TokenLoss, token_loss
 from keras_llm.train.measure import Measure, Run
 from keras_llm.train.muon import Muon
+from keras_llm.train.mup import (
+    build_mup,
+    coordinate_check,
+    plot_coordinate_check,
+)
 from keras_llm.train.optimizers import AdamW, Lion, optimizer
 from keras_llm.train.progress_line import ProgressLine
 from keras_llm.train.schedule_free import ScheduleFreeAdamW
@@ -67,8 +72,10 @@ __all__ = [
     "WarmupLinear",
     "WarmupStableDecay",
     "best",
+    "build_mup",
     "checkpoints",
     "choose_precision",
+    "coordinate_check",
     "decay_groups",
     "distribution",
     "distribution_of",
@@ -78,6 +85,7 @@ __all__ = [
     "latest",
     "measured_peak",
     "optimizer",
+    "plot_coordinate_check",
     "precision_of",
     "prune",
     "read_history",

@@ -171,47 +171,59 @@ def coordinate_check(
 
     Example: see `plot_coordinate_check`.
     """
+    import tensorflow as tf
+
     batches = list(batches)
+    stacked = keras.tree.map_structure(lambda *x: np.stack(x), *batches)
     found: dict[str, dict[int, list[float]]] = {}
     for width in widths:
         model = build(width)
         scales = rate_scales(model, base_width, name) if base_width else {}
         trainer = TokenTrainer(model)
-        built = optimizer(name, learning_rate, 0.0, rate_scales=scales)
+        built = optimizer(
+            name, learning_rate, weight_decay=0.0, rate_scales=scales
+        )
         built.build(trainer.trainable_variables)
         trainer.compile(built)
-        look = _outputs(model)
-        start = look(batches[0][0])
-        for inputs, targets, weights in batches:
-            trainer.fit(
-                inputs,
-                targets,
-                sample_weight=weights,
-                batch_size=len(targets),
-                shuffle=False,
-                verbose=0,
-            )
-            for layer, output in look(batches[0][0]).items():
-                moved = np.sqrt(np.mean(np.square(output - start[layer])))
-                sizes = found.setdefault(layer, {}).setdefault(width, [])
-                sizes.append(float(moved))
+        look = _Look(model, batches[0][0])
+        data = tf.data.Dataset.from_tensor_slices(stacked)
+        trainer.fit(
+            data,
+            epochs=len(batches),
+            steps_per_epoch=1,
+            callbacks=[look],
+            shuffle=False,
+            verbose=0,
+        )
+        for layer, moved in look.moved.items():
+            found.setdefault(layer, {})[width] = moved
     return found
 
 
-def _outputs(model: Decoder) -> Callable[[Any], dict[str, np.ndarray]]:
-    blocks = [f"block_{i}" for i in range(model.config.num_layers)]
-    outputs = {name: model.get_layer(name).output for name in blocks}
-    # Not a Decoder: its own inputs in the order of a functional model.
-    inner = keras.Model(model.input, {**outputs, "logits": model.output})
+class _Look(keras.callbacks.Callback):
+    """Keeps how far each layer's output has moved after every epoch."""
 
-    def look(inputs: Any) -> dict[str, np.ndarray]:
-        found = inner(inputs, training=False)
+    def __init__(self, model: Decoder, inputs: Any):
+        super().__init__()
+        blocks = [f"block_{i}" for i in range(model.config.num_layers)]
+        outputs = {name: model.get_layer(name).output for name in blocks}
+        outputs["logits"] = model.output
+        self.inner = keras.Model(model.input, outputs)
+        self.inputs = inputs
+        self.start = self.look()
+        self.moved: dict[str, list[float]] = {name: [] for name in outputs}
+
+    def look(self) -> dict[str, np.ndarray]:
+        found = self.inner(self.inputs, training=False)
         return {
             name: ops.convert_to_numpy(value).astype("float32")
             for name, value in found.items()
         }
 
-    return look
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        for name, output in self.look().items():
+            change = np.square(output - self.start[name])
+            self.moved[name].append(float(np.sqrt(np.mean(change))))
 
 
 def plot_coordinate_check(

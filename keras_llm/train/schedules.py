@@ -277,7 +277,9 @@ def schedule(
     0.2
     """
     check_choice("schedule", name, tuple(SCHEDULES))
-    options = {"decay_share": decay_share} if name == "wsd" else {}
+    options: dict[str, Any] = {}
+    if name == "wsd":
+        options["decay_share"] = decay_share
     return SCHEDULES[name](
         peak, total_steps, warmup_steps, min_ratio, **options
     )

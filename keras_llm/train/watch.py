@@ -178,4 +178,6 @@ def _lists(values: np.ndarray) -> list:
     """Nested lists as JSON has them: what is not finite becomes null."""
     if np.isfinite(values).all():
         return values.tolist()
-    return np.where(np.isfinite(values), values, None).tolist()
+    kept = values.astype(object)
+    kept[~np.isfinite(values)] = None
+    return kept.tolist()

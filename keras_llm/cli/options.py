@@ -1,0 +1,116 @@
+"""Options of `keras-llm train` that few runs need, grouped in its help."""
+
+from typing import Annotated, Any
+
+import typer
+
+UPDATE, SIZE, SPIKES = "How to update", "Batch that grows", "Spikes"
+
+Optimizer = Annotated[
+    str,
+    typer.Option(
+        help="adamw, muon, lion or schedule_free.", rich_help_panel=UPDATE
+    ),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        help="cosine, linear, wsd, inverse_square_root or constant.",
+        rich_help_panel=UPDATE,
+        show_default="cosine",
+    ),
+]
+WarmupSteps = Annotated[
+    int | None,
+    typer.Option(
+        help="Steps up to the peak.",
+        rich_help_panel=UPDATE,
+        show_default="5 % of all",
+    ),
+]
+LearningRate = Annotated[
+    float, typer.Option(help="Peak of the schedule.", rich_help_panel=UPDATE)
+]
+WeightDecay = Annotated[
+    float, typer.Option(help="Decay of kernels.", rich_help_panel=UPDATE)
+]
+ClipNorm = Annotated[
+    float,
+    typer.Option(
+        help="Limit of the gradient norm; 0 for none.", rich_help_panel=UPDATE
+    ),
+]
+Ema = Annotated[
+    float | None,
+    typer.Option(
+        help="Validate and save a moving average of the weights with this "
+        "decay, for example 0.999.",
+        rich_help_panel=UPDATE,
+    ),
+]
+LabelSmoothing = Annotated[
+    float,
+    typer.Option(
+        help="Share of each target spread over all tokens.",
+        rich_help_panel=UPDATE,
+    ),
+]
+OptimizerState = Annotated[
+    str,
+    typer.Option(
+        help="float32, or bfloat16 to halve the moments' memory.",
+        rich_help_panel=UPDATE,
+    ),
+]
+BaseWidth = Annotated[
+    int | None,
+    typer.Option(
+        help="Use muP, with the learning rate of a model of this width.",
+        rich_help_panel=UPDATE,
+    ),
+]
+Accumulate = Annotated[
+    int,
+    typer.Option(
+        help="Micro-batches in a step, to save memory.", rich_help_panel=SIZE
+    ),
+]
+RampSteps = Annotated[
+    int,
+    typer.Option(
+        help="Steps until a step has all its rows.", rich_help_panel=SIZE
+    ),
+]
+RampFrom = Annotated[
+    int | None,
+    typer.Option(help="Rows in the first step.", rich_help_panel=SIZE),
+]
+Guard = Annotated[
+    str | None,
+    typer.Option(
+        help="skip leaves out updates that stand out, roll_back goes to the "
+        "last checkpoint and leaves out the batches since.",
+        rich_help_panel=SPIKES,
+    ),
+]
+GuardLimit = Annotated[
+    float,
+    typer.Option(
+        help="Standard deviations that make a spike.", rich_help_panel=SPIKES
+    ),
+]
+
+
+def settings_of(**given: Any) -> dict[str, Any]:
+    """Returns fields of `TrainConfig` from what these options say.
+
+    Example:
+
+    >>> settings_of(base_width=64, clip_norm=0.0)
+    {'base_width': 64, 'clip_norm': None, 'parametrization': 'mup'}
+    """
+    if "clip_norm" in given:
+        given["clip_norm"] = given["clip_norm"] or None
+    if given.get("base_width") is not None:
+        given["parametrization"] = "mup"
+    return given
