@@ -196,7 +196,10 @@ def _layout(
     filled = (amounts + size - 1) // size
     ends = ops.cumsum(filled)
     firsts = ends - filled  # block of an expert
-    most = (total + ops.minimum(count, total) * (size - 1)) // size
+    # On JAX the size of an array must stay one of Python's integers.
+    least = min if isinstance(total, int) else ops.minimum
+    used = least(count, total)
+    most = (total + used * (size - 1)) // size
     block = ops.arange(most, dtype="int32")
     passed = ops.cast(ops.expand_dims(block, 1) >= ends, "int32")
     owner = ops.minimum(ops.sum(passed, axis=1), count - 1)
