@@ -117,7 +117,8 @@ def test_stops_where_numbers_end(name, value):
 def test_samples_come_when_due_and_at_the_end():
     run = Run(total_steps=7)
     samples = Samples(run, lambda decoder: "text", every=4, path=None)
-    samples.set_model(type("Trainer", (), {"decoder": None, "optimizer": None})())
+    nothing = {"decoder": None, "optimizer": None}
+    samples.set_model(type("Trainer", (), nothing)())
     due = []
     for run.step in range(1, 8):
         samples.on_epoch_end(0)

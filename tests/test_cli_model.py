@@ -51,6 +51,18 @@ def test_a_finished_run_is_not_done_again(folder):
     assert next_commands(shown)[0] == ["evaluate", "runs/model"]
 
 
+def test_rarer_options_reach_the_run(folder):
+    must(
+        *("train", "--steps", 4, "--batch-size", 4, "--output", "other"),
+        *("--optimizer", "muon", "--schedule", "wsd", "--ema", 0.9),
+        *("--base-width", 32, "--clip-norm", 0, "--guard", "skip"),
+        *("--accumulate", 2, "--ramp-steps", 2, "--ramp-from", 2),
+    )
+    saved = json.loads((folder / "other/train.json").read_text())["settings"]
+    assert saved["parametrization"] == "mup" and saved["clip_norm"] is None
+    assert (saved["optimizer"], saved["schedule"]) == ("muon", "wsd")
+
+
 def test_evaluate_says_bits_and_yardsticks(folder):
     shown = must("evaluate", "--output", "bits.json")
     found = json.loads((folder / "bits.json").read_text())

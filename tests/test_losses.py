@@ -56,6 +56,18 @@ def test_equals_keras(batch):
     np.testing.assert_allclose(loss.cross_entropy, keras_loss, rtol=1e-6)
 
 
+@pytest.mark.parametrize("smoothing", [0.1, 0.4])
+def test_label_smoothing_is_that_of_keras(loss_of, batch, smoothing):
+    logits, targets, weights = batch
+    theirs = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=smoothing, reduction="sum"
+    )(keras.ops.one_hot(targets, 11), logits, sample_weight=weights)
+    found = loss_of(logits, targets, weights, 0.0, smoothing)
+    np.testing.assert_allclose(found.objective, theirs, rtol=1e-6)
+    plain = loss_of(logits, targets, weights, 0.0)
+    np.testing.assert_array_equal(found.cross_entropy, plain.cross_entropy)
+
+
 def test_gradient_is_probability_minus_target(loss_of, batch):
     import tensorflow as tf
 

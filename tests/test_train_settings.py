@@ -38,6 +38,16 @@ def rows(tmp_path_factory):
         ({"seed": -1}, "seed to be at least 0"),
         ({"precision": "float16"}, "precision to be one of"),
         ({"precision": "mixed_bfloat16"}, "a model built in mixed_bfloat16"),
+        ({"optimizer": "sgd"}, "optimizer to be one of 'adamw'"),
+        ({"schedule": "stairs"}, "schedule to be one of"),
+        ({"optimizer": "schedule_free", "ema": 0.9}, "which averages instead"),
+        ({"optimizer": "schedule_free", "schedule": "wsd"}, "schedule='wsd'"),
+        ({"ema": 1.5}, "ema to be at least"),
+        ({"guard": "pray"}, "guard to be one of None, 'skip'"),
+        ({"label_smoothing": 1.0}, "label_smoothing to be at least 0"),
+        ({"ramp_steps": 4}, "both ramp_steps and ramp_from"),
+        ({"ramp_steps": 4, "ramp_from": 1}, r"a micro-batch \(4 rows\)"),
+        ({"base_width": 16}, "base_width with parametrization"),
     ],
 )
 def test_wrong_settings_are_sentences(rows, changes, message):
