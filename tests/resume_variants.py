@@ -1,7 +1,7 @@
 """Runs that are stopped and continued, one for each setting with a state.
 
-`python tests/resume_variants.py ROWS OUT` checks all on the backend of
-KERAS_BACKEND; it prints their names.
+`python tests/resume_variants.py ROWS OUT NAME...` checks these on the backend
+of KERAS_BACKEND; it prints their names.
 """
 
 import sys
@@ -79,11 +79,11 @@ def check(rows, out, name):
     return whole.get_weights()
 
 
-def main(rows, out):
+def main(rows, out, *names):
     from keras_llm.data import open_rows
 
     opened = open_rows(rows)
-    for name in VARIANTS:
+    for name in names:
         check(opened, Path(out) / name, name)
         print(name)
 

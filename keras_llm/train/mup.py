@@ -169,7 +169,17 @@ def coordinate_check(
 
     Source: Yang et al. 2022, https://arxiv.org/abs/2203.03466, appendix D.1.
 
-    Example: see `plot_coordinate_check`.
+    Example:
+
+    >>> ids = np.zeros((1, 4), "int32")
+    >>> inputs = {"tokens": ids, "positions": ids, "segments": ids + 1}
+    >>> def build(width):
+    ...     return build_decoder(DecoderConfig(vocabulary_size=9, mlp_dim=8,
+    ...         context_length=4, num_layers=1, hidden_dim=width, num_heads=1))
+    >>> weights = np.ones((1, 4), "float32")
+    >>> found = coordinate_check(build, (8,), [(inputs, ids, weights)])
+    >>> list(found), len(found["logits"][8])
+    (['block_0', 'logits'], 1)
     """
     import tensorflow as tf
 
