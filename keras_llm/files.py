@@ -8,11 +8,13 @@ nothing is replaced that we did not write.
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from keras_llm.errors import InputError
 
@@ -168,6 +170,34 @@ def check_room(path: str | os.PathLike, size: int) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         Path(path).unlink(missing_ok=True)
+
+
+def read_json(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns the object in a JSON file.
+
+    Raises:
+        InputError: It is no JSON in UTF-8, or something else than an object.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "config.json"
+    >>> _ = path.write_text('{"n_layer": 2}')
+    >>> read_json(path)
+    {'n_layer': 2}
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"Expected JSON in {path}. Received: {error}. The file is "
+            "damaged: copy or download it again."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"Expected an object in {path}. Received: {type(values).__name__}."
+        )
+    return values
 
 
 def sha256_of(path: str | os.PathLike) -> str:

@@ -207,7 +207,8 @@ def test_an_unknown_split_expression_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("tokenizer.json", "{", "JSONDecodeError"),
+        ("tokenizer.json", "{", "Expected JSON in"),
+        ("tokenizer.json", "[1]", "an object"),
         ("tokenizer.json", "{}", "KeyError"),
         ("x.tiktoken", "YQ== one", "x.tiktoken"),
         ("x.tiktoken", "YQ== 1", "256 bytes"),
@@ -220,6 +221,14 @@ def test_a_file_that_is_no_tokenizer_is_refused(
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         HostTokenizer.load(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", ["[1]", "{x"])
+def test_a_damaged_config_beside_it_is_refused(tmp_path, content):
+    HostTokenizer.train([HOUSE], 300).save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(content)
+    with pytest.raises(InputError, match="tokenizer_config.json"):
+        HostTokenizer.load(tmp_path)
 
 
 def test_missing_files_are_named(tmp_path):

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_llm.errors import InputError
+from keras_llm.files import read_json
 from keras_llm.tokenizers.chat import TEMPLATES, ChatTemplate
-from keras_llm.zoo.folder import read_json
 
 JINJA_FILE = "chat_template.jinja"
 CONFIG_FILE = "tokenizer_config.json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
-from keras_llm.files import new_folder, write_text
+from keras_llm.files import new_folder, read_json, write_text
 from keras_llm.weights import (
     SHARD_BYTES,
     is_weight_file,
@@ -170,34 +170,6 @@ def config_values(folder: Path) -> dict[str, Any]:
             f"Received: {_names(folder.iterdir())}."
         )
     return read_json(folder / CONFIG_FILE)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns the object in a JSON file.
-
-    Raises:
-        InputError: It is no JSON, or something else than an object.
-
-    Example:
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "config.json"
-    >>> _ = path.write_text('{"n_layer": 2}')
-    >>> read_json(path)
-    {'n_layer': 2}
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"Expected JSON in {path}. Received: {error}. The file is "
-            "damaged: copy or download it again."
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(
-            f"Expected an object in {path}. Received: {type(values).__name__}."
-        )
-    return values
 
 
 def _is_ours(folder: Path) -> bool:

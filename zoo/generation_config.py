@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_llm.files import read_json
 from keras_llm.sampling import GenerationSettings
-from keras_llm.zoo.folder import read_json
 
 GENERATION_FILE = "generation_config.json"
 SHARED = (

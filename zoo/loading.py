@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_llm.errors import InputError
+from keras_llm.files import read_json
 from keras_llm.weights import load_safetensors
 from keras_llm.zoo import hub, registry
 from keras_llm.zoo.chat_jinja import read_chat
@@ -17,7 +18,6 @@ from keras_llm.zoo.folder import (
     CONFIG_FILE,
     config_values,
     read_config,
-    read_json,
 )
 from keras_llm.zoo.generation_config import read_generation
 from keras_llm.zoo.hub_models import from_keras_hub

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,17 +15,17 @@ from keras_llm.cli.model import LM
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.estimate import (
-    TRAINING,
     count_parameters,
     flops_per_token,
     kv_cache_bytes,
     training_memory,
     weight_bytes,
 )
+from keras_llm.files import read_json
 from keras_llm.records import Record
 
 PRECISIONS = ("float32", "bfloat16", "int8", "int4")
-POLICIES = dict(zip(PRECISIONS, TRAINING, strict=False))
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 """Precision -> the policy to train with, where there is one."""
 SERVED = 4096  # tokens of the sequence in the table, or the whole context
 THOUSAND = 1000
@@ -159,15 +158,7 @@ def _tokenizer_facts(folder: Path) -> dict[str, Any]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"Expected JSON in {path}. Received: {error}. The file is "
-            "damaged: restore it."
-        ) from error
+    return read_json(path) if path.is_file() else {}
 
 
 def _published(path: Path) -> Described:

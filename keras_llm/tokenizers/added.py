@@ -159,6 +159,27 @@ def finder(texts: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, ordered)))
 
 
+def check_roles(
+    special: Iterable[str], bos: str | None, eos: str | None
+) -> None:
+    """Makes sure that what starts and ends a text is a special token.
+
+    Raises:
+        InputError: It is none.
+
+    Example:
+
+    >>> check_roles(["<s>"], bos="<s>", eos=None)
+    """
+    special = list(special)
+    for role, token in (("bos", bos), ("eos", eos)):
+        if token is not None and token not in special:
+            raise InputError(
+                f"Expected {role} to be a special token out of "
+                f"{special}. Received: {token!r}."
+            )
+
+
 def numbered(
     texts: Sequence[str], special: bool, taken: Iterable[str], first: int
 ) -> list[AddedToken]:

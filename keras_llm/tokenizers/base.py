@@ -81,7 +81,17 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
-        """Returns a tokenizer with more tokens, which get the next ids."""
+        """Returns a tokenizer with more tokens, which get the next ids.
+
+        Args:
+            tokens: The new tokens' texts.
+            special: Whether they mark something, so that no text becomes
+                them unless allowed. False: ordinary text, found wherever it
+                stands.
+
+        Raises:
+            InputError: A token is empty, given twice or known already.
+        """
 
     @abstractmethod
     def _encode_texts(self, texts: list[str], first: bool) -> list[list[int]]:

@@ -3,9 +3,8 @@
 import base64
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from keras_llm import files
 from keras_llm.errors import InputError
@@ -126,9 +125,9 @@ def _reader(file: Path) -> Callable[[Path, str | None], Vocabulary]:
 
 
 def _read_hugging_face(file: Path, pattern: str | None) -> Vocabulary:
-    content = _read_json(file)
+    content = files.read_json(file)
     beside = file.with_name("tokenizer_config.json")
-    config = _read_json(beside) if beside.is_file() else {}
+    config = files.read_json(beside) if beside.is_file() else {}
     return parse(content, config, pattern)
 
 
@@ -140,7 +139,7 @@ def _read_gpt2(file: Path, pattern: str | None) -> Vocabulary:
             f"Expected {other.name} beside {file}. Received: no such file."
         )
     tokens, merges = (file, other) if file.suffix == ".json" else (other, file)
-    model = {"vocab": _read_json(tokens), "merges": _read_merges(merges)}
+    model = {"vocab": files.read_json(tokens), "merges": _read_merges(merges)}
     content = {"model": {"type": "BPE", **model}, "added_tokens": []}
     return parse(content, {}, pattern or "gpt2")
 
@@ -159,7 +158,3 @@ def _read_tiktoken(file: Path, pattern: str | None) -> Vocabulary:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
     return Vocabulary(ranks, {}, pattern or "gpt2")
-
-
-def _read_json(file: Path) -> Mapping[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8"))

@@ -1,13 +1,12 @@
 """Finding out which tokenizer a folder or a file is for."""
 
 import importlib
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_llm.errors import InputError
+from keras_llm.files import read_json
 
 if TYPE_CHECKING:
     from keras_llm.tokenizers.base import Tokenizer
@@ -105,13 +104,7 @@ def _kind(path: Path) -> str:
 
 
 def _kind_of_json(file: Path) -> str:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"Expected JSON in {file}. Received: {error} "
-            f"({type(error).__name__}). Copy or download the file again."
-        ) from error
+    content = read_json(file)
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict):
         return BYTE_PAIR

@@ -36,7 +36,7 @@ def read(path: str | os.PathLike) -> PieceModel:
     if isinstance(ours, Mapping):  # we wrote it
         return PieceModel.of(_with_name(file).read_bytes(), ours)
     if file.suffix == ".json":
-        return convert(json.loads(file.read_text(encoding="utf-8")), config)
+        return convert(files.read_json(file), config)
     return _plain(file.read_bytes(), config)
 
 
@@ -58,16 +58,7 @@ def write(model: PieceModel, folder: str | os.PathLike) -> None:
 def read_config(file: Path) -> Mapping[str, Any]:
     """Returns what the `tokenizer_config.json` beside a file says, or {}."""
     path = file.with_name(CONFIG_FILE)
-    if not path.is_file():
-        return {}
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"Expected JSON in {path}. Received: {error}. Copy or download "
-            "the file again."
-        ) from error
-    return config if isinstance(config, Mapping) else {}
+    return files.read_json(path) if path.is_file() else {}
 
 
 def _with_name(file: Path) -> Path:

@@ -75,7 +75,7 @@ class PieceHost(Tokenizer):
         return self.piece_model.fingerprint
 
     def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
-        """Returns a tokenizer with more tokens, which get the next ids."""
+        """Returns a tokenizer with more tokens; see the base class."""
         return type(self)(self.piece_model.with_tokens(tokens, special))
 
     def _encode_texts(self, texts: list[str], first: bool) -> list[list[int]]:

@@ -12,6 +12,7 @@ from typing import Any
 from keras_llm.errors import InputError
 from keras_llm.tokenizers.added import (
     AddedToken,
+    check_roles,
     from_config,
     numbered,
     to_config,
@@ -68,14 +69,8 @@ class PieceModel:
 
     def __post_init__(self) -> None:
         """Refuses what no engine could encode with."""
-        special = [token.text for token in self.added if token.special]
-        for role in ("bos", "eos"):
-            token = getattr(self, role)
-            if token is not None and token not in special:
-                raise InputError(
-                    f"Expected {role} to be a special token out of "
-                    f"{special}. Received: {token!r}."
-                )
+        special = (token.text for token in self.added if token.special)
+        check_roles(special, self.bos, self.eos)
         if self.prefix not in PREFIXES:
             raise InputError(
                 f"Expected prefix out of {PREFIXES}. Received: {self.prefix!r}."

@@ -134,17 +134,7 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
         return tf.where(bare, tf.strings.join([" ", strings]), strings)
 
     def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
-        """Returns a tokenizer with more tokens, which get the next ids.
-
-        Args:
-            tokens: The new tokens' texts.
-            special: Whether they mark something, so that no text becomes
-                them unless allowed. False: ordinary text, found wherever it
-                stands.
-
-        Raises:
-            InputError: A token is empty, given twice or known already.
-        """
+        """Returns a tokenizer with more tokens; see the base class."""
         model = self.piece_model.with_tokens(tokens, special)
         return type(self)(model, self.sequence_length)
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_llm.errors import InputError
-from keras_llm.tokenizers.added import AddedToken, numbered
+from keras_llm.tokenizers.added import AddedToken, check_roles, numbered
 from keras_llm.tokenizers.byte_text import bytes_of, spell
 from keras_llm.tokenizers.pretokenize import SplitRule, split_rule
 
@@ -236,13 +236,7 @@ def _check_special(vocabulary: Vocabulary) -> None:
     special = vocabulary.special_tokens
     if "" in special or "" in vocabulary.text_tokens:
         raise InputError("Expected special tokens of some length. Received: ''")
-    for role in ("bos", "eos"):
-        token = getattr(vocabulary, role)
-        if token is not None and token not in special:
-            raise InputError(
-                f"Expected {role} to be a special token out of "
-                f"{list(special)}. Received: {token!r}."
-            )
+    check_roles(special, vocabulary.bos, vocabulary.eos)
     if vocabulary.normalizer not in (None, "nfc"):
         raise InputError(
             'Expected normalizer None or "nfc". Received: '

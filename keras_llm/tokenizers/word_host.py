@@ -68,17 +68,7 @@ class WordHost(Tokenizer):
         return self.words.fingerprint
 
     def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
-        """Returns a tokenizer with more tokens, which get the next ids.
-
-        Args:
-            tokens: The new tokens' texts.
-            special: Whether they mark something, so that no text becomes
-                them unless allowed. False: ordinary text, found wherever it
-                stands.
-
-        Raises:
-            InputError: A token is empty, given twice or known already.
-        """
+        """Returns a tokenizer with more tokens; see the base class."""
         return type(self)(self.words.with_tokens(tokens, special))
 
     def _encode_texts(self, texts: list[str], first: bool) -> list[list[int]]:

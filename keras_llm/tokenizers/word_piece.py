@@ -89,7 +89,7 @@ class WordPieceTokenizer(WordHost, TokenizerLayer):
         return self._graph.normalize(strings)
 
     def with_tokens(self, tokens: Sequence[str], special: bool = True) -> Self:
-        """Returns a tokenizer with more tokens; see `WordHost`."""
+        """Returns a tokenizer with more tokens; see the base class."""
         words = self.words.with_tokens(tokens, special)
         return type(self)(words, self.sequence_length)
 

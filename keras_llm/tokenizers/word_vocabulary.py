@@ -10,6 +10,7 @@ from typing import Any
 from keras_llm.errors import InputError
 from keras_llm.tokenizers.added import (
     AddedToken,
+    check_roles,
     from_config,
     numbered,
     to_config,
@@ -74,14 +75,8 @@ class WordVocabulary:
                 f"Expected the token {self.unknown!r} for unknown words. "
                 f"Received: {len(self.tokens)} others."
             )
-        special = [token.text for token in self.added if token.special]
-        for role in ("bos", "eos"):
-            token = getattr(self, role)
-            if token is not None and token not in special:
-                raise InputError(
-                    f"Expected {role} to be a special token out of "
-                    f"{special}. Received: {token!r}."
-                )
+        special = (token.text for token in self.added if token.special)
+        check_roles(special, self.bos, self.eos)
 
     @functools.cached_property
     def normalizer(self) -> Any:
