@@ -50,7 +50,8 @@ COLUMNS = (
     *("license", "vocabulary_size", "context_length", "tie_embeddings"),
     *("rope", "norm_eps", *SHAPE),
 )
-# Llama 1's was not for commerce: granted by Meta on request.
+# Llama 1's was not for commerce: granted by Meta on request. No copy of its
+# config.json, nor of Llama 3.1 70B's and 405B's, was at hand to compare with.
 FIRST = ("other", 32000, 2048, False, Rope(), 1e-6)
 FIRST_65B = (*FIRST[:-1], 1e-5)
 SECOND = ("llama2", 32000, 4096, False, Rope(), 1e-5)

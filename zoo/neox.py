@@ -101,6 +101,7 @@ PRESETS = sizes(
             "pythia-2.8b": (50304, 2048, 32, 2560, 32, "gelu_exact"),
             "pythia-6.9b": (50432, 2048, 32, 4096, 32, "gelu_exact"),
             "pythia-12b": (50688, 2048, 36, 5120, 40, "gelu_exact"),
+            # No copy of its file was at hand: only the count is compared.
             "gpt-neox-20b": (50432, 2048, 44, 6144, 64, "gelu"),
         }.items()
     },

@@ -64,6 +64,7 @@ OLMO2 = Family(
             "rope": Rope(theta=500000.0),
         },
         SHAPE,
+        # No copies of the 1B's and 32B's files were at hand to compare with.
         {
             "olmo-2-1b": ("allenai/OLMo-2-0425-1B", 16, 2048, 16, 16, 8192),
             "olmo-2-7b": ("allenai/OLMo-2-1124-7B", 32, 4096, 32, 32, 11008),

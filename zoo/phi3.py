@@ -60,6 +60,7 @@ PRESETS = {
                 *("microsoft/Phi-3-mini-128k-instruct", *MINI),
                 *(32064, 131072, phi3_rope.PHI_3_MINI, "L", 262144),
             ),
+            # Medium: no copies of its files were at hand to compare with.
             "phi-3-medium-4k": (
                 *("microsoft/Phi-3-medium-4k-instruct", *MEDIUM),
                 *(32064, 4096, Rope(), "L", 2047),

@@ -36,6 +36,7 @@ PRESETS = sizes(
     SHARED,
     COLUMNS,
     {
+        # Qwen2: no copies of its files were at hand; counts are compared.
         "qwen2-0.5b": ("Qwen/Qwen2-0.5B", *SMALL, 131072, *B0),
         "qwen2-1.5b": ("Qwen/Qwen2-1.5B", *SMALL, 131072, *B1),
         "qwen2-7b": ("Qwen/Qwen2-7B", *LARGE, 131072, *B7),

@@ -73,6 +73,7 @@ PRESETS = {
         },
         (*SHAPE, "experts"),
         {
+            # No copy of its file was at hand: only the count is compared.
             "qwen3-coder-30b-a3b": (
                 "Qwen/Qwen3-Coder-30B-A3B-Instruct",
                 *(48, 2048, 32, 4, 5472, experts(128, 768)),
