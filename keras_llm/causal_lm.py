@@ -199,6 +199,9 @@ class CausalLM:
         The reply ends with the model's turn. Append it to the messages as
         {"role": "assistant", "content": ...} to go on talking.
 
+        Of a model that reasons first (gpt-oss) only the answer is shown:
+        nothing, if `max_new_tokens` ends its turn before.
+
         Args:
             messages: Dictionaries with "role" ("system", "user",
                 "assistant") and "content", the last one the user's; or one

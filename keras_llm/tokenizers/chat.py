@@ -2,7 +2,9 @@
 
 Each states its format as data and equals the `chat_template` that the model
 was published with, for conversations of text (no tools, no images). What a
-template gives is in `tests/golden/chat.json`, with the address of each text.
+template gives is in `tests/golden/chat.json`, with the address of each text;
+four were read in excerpts only ("qwen2", "smollm2", "phi4", "phi4_mini"), and
+"olmo2" was composed from "tulu", not found.
 
 Differences, on purpose:
 
