@@ -73,8 +73,10 @@ def optimizer_named(name: str | None) -> Any:
         return Muon(1e-3, epsilon=1e-4)
     if name == "schedule_free":
         return ScheduleFreeAdamW(1e-3, epsilon=1e-4)
-    more = {"ema": 0.9, "guard": 3.0} if name == "guarded" else {}
-    return AdamW(WarmupCosine(1e-2, 20, 3), epsilon=1e-4, **more)
+    rate = WarmupCosine(1e-2, 20, 3)
+    if name == "guarded":
+        return AdamW(rate, epsilon=1e-4, ema=0.9, guard=3.0)
+    return AdamW(rate, epsilon=1e-4)
 
 
 def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:

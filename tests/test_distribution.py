@@ -125,7 +125,7 @@ class Stop(keras.callbacks.Callback):
     """Ends a run after its first checkpoint, as an error would."""
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs["step"] == 6:
+        if (logs or {})["step"] == 6:
             raise KeyboardInterrupt
 
 
@@ -164,18 +164,16 @@ def assert_same_training(out: Path, whole: Path) -> None:
 
 
 def test_checkpoints_go_from_one_device_to_two_and_back(rows, tmp_path):
-    run(rows, whole := tmp_path / "whole")
+    whole, up, down = (tmp_path / name for name in ("whole", "up", "down"))
+    run(rows, whole)
     with pytest.raises(KeyboardInterrupt):
-        run(rows, up := tmp_path / "up", callbacks=[Stop()])
+        run(rows, up, callbacks=[Stop()])
     assert [p.name for p in checkpoints(up / "checkpoints")] == [
         "step-00000004"
     ]
     finish(start(distributed_fit, "mirrored", rows.folder, up))
     assert_same_training(up, whole)
-    killed = start(
-        *(distributed_fit, "mirrored", rows.folder),
-        *(down := tmp_path / "down", "0:7"),
-    )
+    killed = start(distributed_fit, "mirrored", rows.folder, down, "0:7")
     killed.communicate(timeout=600)
     assert killed.returncode == -9
     run(rows, down)

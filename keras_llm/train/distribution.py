@@ -125,6 +125,11 @@ def distribution(kind: str = "auto", **options: Any) -> Distribution:
         )
     check_choice("strategy", kind, KINDS)
     if keras.backend.backend() != "tensorflow":
+        if kind not in ("auto", "single"):
+            raise InputError(
+                f"Expected the TensorFlow backend for {kind!r}. Received: "
+                f"{keras.backend.backend()}. Use keras.distribution there."
+            )
         return Distribution()
     from keras_llm.train import distribution_tensorflow as on_tensorflow
 

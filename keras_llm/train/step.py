@@ -30,8 +30,8 @@ else:
     from keras_llm.train.step_tensorflow import BackendStep
 
 
-class SameEverywhere:
-    """Mixed into a metric that all replicas update with the same numbers.
+class SameEverywhere(keras.metrics.Metric):
+    """Metric that all replicas update with the same numbers.
 
     Example:
 
@@ -42,7 +42,7 @@ class SameEverywhere:
     def add_variable(self, *args: Any, **kwargs: Any) -> Any:
         """Makes a variable of which one replica's copy is read."""
         kwargs["aggregation"] = "only_first_replica"
-        return super().add_variable(*args, **kwargs)  # type: ignore[misc]
+        return super().add_variable(*args, **kwargs)
 
 
 class GradientNorm(SameEverywhere, keras.metrics.Mean):
@@ -55,7 +55,7 @@ class GradientNorm(SameEverywhere, keras.metrics.Mean):
     """
 
 
-class TokenMetrics(SameEverywhere, keras.metrics.Metric):
+class TokenMetrics(SameEverywhere):
     """Loss, perplexity and accuracy as means over weighted tokens.
 
     `result()` is a dictionary: `loss` in nats per token, `perplexity =
