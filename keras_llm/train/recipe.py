@@ -19,8 +19,9 @@ def schedule_of(settings: TrainConfig) -> Schedule:
     >>> schedule_of(TrainConfig(steps=10)).name
     'WarmupCosine'
     """
+    free = settings.optimizer == "schedule_free"
     return schedule(
-        str(settings.schedule),
+        settings.schedule or ("constant" if free else "cosine"),
         settings.learning_rate,
         min_ratio=settings.min_ratio,
         decay_share=settings.decay_share,

@@ -178,9 +178,8 @@ class TrainConfig(Record):
     def _check_together(self) -> None:
         """Settings that need or exclude each other."""
         free = self.optimizer == "schedule_free"
-        if self.schedule is None:
-            self._set("schedule", "constant" if free else "cosine")
-        if free and (self.schedule != "constant" or self.ema is not None):
+        curved = self.schedule not in (None, "constant")
+        if free and (curved or self.ema is not None):
             raise InputError(
                 'Expected schedule="constant" and no ema with the optimizer '
                 "schedule_free, which averages instead. Received: "

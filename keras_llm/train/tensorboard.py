@@ -15,6 +15,7 @@ TAGS = {
     "accuracy": "train/accuracy",
     "gradient_norm": "train/gradient_norm",
     "learning_rate": "train/learning_rate",
+    "skipped_updates": "train/skipped_updates",
     "tokens_per_second": "speed/tokens_per_second",
     "mfu": "speed/mfu",
     "tokens": "train/tokens",
