@@ -141,6 +141,8 @@ class StrategyFunctions:
         strategy, steps = self.distribute_strategy, self.steps_per_execution
         step = tf.autograph.experimental.do_not_convert(step)
 
+        # No tf.function of its own: within the loop below it fails as Keras'
+        # does (keras issue 19246).
         def one(data: Any) -> Any:
             logs = strategy.run(step, args=(data,))
             return tf.nest.map_structure(  # the same in all replicas
