@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tokenizers
+from family_tokenizers import O200K, TEKKEN
 from hypothesis import given, settings
 from tokenizer_texts import HOUSE, PATTERNS, broken_texts, texts
 
@@ -18,9 +19,10 @@ from keras_llm.tokenizers.pretokenize import (
     rule_of_regex,
     split_rule,
 )
+from keras_llm.tokenizers.training import pre_tokenizer
 
-# As published: tiktoken's openai_public.py (r50k_base, cl100k_base) and the
-# tokenizer.json of Llama 3 and Qwen 2.
+# As published: tiktoken's openai_public.py (r50k_base, cl100k_base and
+# o200k_base) and the tokenizer.json of Llama 3, Qwen 2 and Mistral Nemo.
 PUBLISHED = {
     "gpt2": r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++"""
     r"""| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s""",
@@ -30,6 +32,8 @@ PUBLISHED = {
     r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
     "qwen2": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+    "o200k": O200K,
+    "tekken": TEKKEN,
 }
 
 
@@ -90,7 +94,19 @@ def test_broken_utf8_is_replaced_as_python_does(split, strings):
     assert ["".join(row) for row in words(strings)] == expected
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
+def test_digits_are_cut_out_before_the_rest_as_the_library_does():
+    """SmolLM2 publishes two steps, and we have one expression for them."""
+    rule = split_rule("digits")
+    engine = pre_tokenizer(rule)
+    everything = "".join(map(chr, range(0x11D00, 0x12000)))
+    everything += "".join(map(chr, range(0x16F00, 0x17000)))
+    for text in (HOUSE, HOUSE[::-1], "  1 2  a\n3'ſ4's", everything):
+        pieces = engine.pre_tokenize_str(text)
+        words = [text[start:stop] for _, (start, stop) in pieces]
+        assert library_words("digits", text) == words
+
+
+@pytest.mark.parametrize("pattern", PUBLISHED)
 def test_the_expression_equals_the_published_one(pattern):
     import tiktoken
 

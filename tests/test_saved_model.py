@@ -238,7 +238,8 @@ def test_the_report_and_what_is_on_disk(gpt2, llama):
 def test_a_model_that_differs_fails_the_check(llama, monkeypatch):
     # In this process: what the other process does is tested with `gpt2`.
     monkeypatch.setattr(
-        "keras_llm.export.verify._probe", lambda *a: answer(str(a[0]), *a[1:])
+        "keras_llm.export.verify._probe",
+        lambda folder, prompts, tokens, _: answer(str(folder), prompts, tokens),
     )
     other = language_model("llama")
     other.model.get_layer("final_norm").scale.assign_add([0.9] * 16)
