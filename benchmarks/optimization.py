@@ -31,7 +31,7 @@ RATES = {
 }
 SCHEDULES = ("cosine", "linear", "wsd", "inverse_square_root", "constant")
 WIDTHS, BASE = (32, 64, 128, 256), 32
-WIDTH_RATES = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
+WIDTH_RATES = (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 
 
 def updates() -> Iterator[dict[str, Any]]:
@@ -58,6 +58,8 @@ def widths() -> Iterator[dict[str, Any]]:
     for width in WIDTHS:
         for rate in WIDTH_RATES:
             yield {"width": width, "learning_rate": rate}
+            if width == BASE:  # the same
+                continue
             yield {
                 "width": width,
                 "learning_rate": rate,
