@@ -1,14 +1,15 @@
 """A training step with experts beside the dense model that costs as much.
 
     python benchmarks/experts.py [--json PATH] [--rounds 5] [--steps 3]
-        [--precision float32|mixed_bfloat16] [--xla] [--cores 1]
+        [--precision float32|mixed_bfloat16] [--rows 8] [--xla] [--cores 1]
 
 The dense MLP is as wide as all experts together that see one token, so both
 models have as many active parameters, but for the router. Whole steps of
-`TokenTrainer` (4 layers, width 256, 8,192 ids, 8 rows of 256 tokens), in one
-process, alternately. "all on the same experts" has a router that sends every
-token to the first experts: the worst that can happen to the balance. The
-optimizer updates all parameters, active or not, and is part of the step.
+`TokenTrainer` (4 layers, width 256, 8,192 ids, rows of 256 tokens), in one
+process, alternately. "all on the same" has a router that sends every token to
+the first experts: the worst that can happen to the balance. The optimizer
+updates all parameters, active or not, and is part of the step: with few tokens
+in a step, many experts cost more by it than by themselves.
 """
 
 import os
@@ -19,7 +20,7 @@ import _pairs
 import numpy as np
 from train_step import batches
 
-VOCABULARY, TIME, ROWS = 8192, 256, 8
+VOCABULARY, TIME = 8192, 256
 LAYERS, WIDTH, HEADS, INNER = 4, 256, 4, 1024
 DENSE = "dense"
 MIXTURES = {"2 of 8 experts": (8, 2), "8 of 64 experts": (64, 8)}
@@ -90,6 +91,7 @@ def main() -> None:
     parser = _pairs.arguments(__doc__)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--rows", type=int, default=8)
     parser.add_argument("--xla", action="store_true")
     parser.add_argument("--cores", type=int, help="use only so many cores")
     options = parser.parse_args()
@@ -101,7 +103,7 @@ def main() -> None:
     from keras_llm.train import choose_precision
 
     precision = choose_precision(options.precision)
-    data = batches(options.steps)
+    data = batches(options.steps, options.rows)
     models = {DENSE: decoder(precision)}
     sizes = {DENSE: parameters(models[DENSE])}
     for name, mixture in MIXTURES.items():
@@ -114,7 +116,7 @@ def main() -> None:
         name: step(model, data, options.steps, options.xla)
         for name, model in models.items()
     }
-    tokens = options.steps * ROWS * TIME
+    tokens = options.steps * options.rows * TIME
     rows = _pairs.compare(runs, options.rounds, work=tokens, unit="tokens")
     dense = rows[0]["best_s"] / sizes[DENSE]["active"]
     for row in rows:
@@ -129,6 +131,7 @@ def main() -> None:
     results = {
         "precision": precision,
         "xla": options.xla,
+        "rows_of_256_tokens": options.rows,
         "cores": len(cores),
         "load_average": [load, os.getloadavg()[0]],
         "worst_per_active_parameter": worst,

@@ -30,12 +30,12 @@ LAYERS, WIDTH, HEADS = 4, 256, 4
 RATE, CLIP = 1e-3, 1.0
 
 
-def batches(steps: int) -> Any:
+def batches(steps: int, rows: int = ROWS) -> Any:
     """Returns endless batches of random packed rows, two documents a row."""
     import tensorflow as tf
 
     random = np.random.default_rng(0)
-    count = steps * ROWS
+    count = steps * rows
     tokens = random.integers(0, VOCABULARY, (count, TIME + 1), dtype="int32")
     half = np.arange(TIME, dtype="int32") % (TIME // 2)
     inputs = {
@@ -46,7 +46,7 @@ def batches(steps: int) -> Any:
     inputs["segments"] = inputs["segments"].astype("int32")
     weights = np.ones((count, TIME), "float32")
     data = tf.data.Dataset.from_tensor_slices((inputs, tokens[:, 1:], weights))
-    return data.batch(ROWS, drop_remainder=True).repeat().prefetch(2)
+    return data.batch(rows, drop_remainder=True).repeat().prefetch(2)
 
 
 def our_decoder(precision: str) -> Any:
