@@ -188,7 +188,7 @@ def fault(chance: random.Random) -> str:
     return f"{chance.randint(0, 1)}:{moment}"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twenty_deaths_change_no_bit(rows, tmp_path):
     train(rows, whole := tmp_path / "whole")
     deaths, chance = 0, random.Random(20)

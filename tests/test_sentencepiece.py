@@ -328,13 +328,13 @@ def test_mistral_on_a_sample_of_all_texts(shared_data):
     _check_real(*_mistral(shared_data), strings)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mistral_on_all_texts(shared_data):
     strings = list(real_texts(shared_data, every=1))
     _check_real(*_mistral(shared_data), strings)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["test_model", "test_ja_model"])
 def test_unigram_models_on_all_texts(shared_data, name):
     folder = shared_data / "tokenizers" / "sentencepiece_test"

@@ -136,7 +136,7 @@ def test_ids_of_a_sample_of_all_texts(shared_data, tmp_path, name):
     _check_real(name, shared_data, tmp_path, every=400)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", FAMILIES)
 def test_ids_of_all_texts(shared_data, tmp_path, name):
     _check_real(name, shared_data, tmp_path, every=1)

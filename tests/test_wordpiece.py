@@ -158,6 +158,6 @@ def test_a_sample_of_all_texts(pair, shared_data):
     _check_real(pair, shared_data, every=600)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_texts(pair, shared_data):
     _check_real(pair, shared_data, every=1)
