@@ -7,6 +7,7 @@ silence.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 from keras_llm.errors import InputError
@@ -164,6 +165,9 @@ class Experts(Record):
 
     def __post_init__(self) -> None:
         self._positive("count", "top_k", "mlp_dim")
+        self._whole("shared", 0, self.count)
+        for name in ("balance_loss", "router_z_loss"):
+            self._between(name, 0, math.inf)
         if self.top_k > self.count:
             raise InputError(
                 "Expected top_k to be at most count. "

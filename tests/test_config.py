@@ -48,6 +48,10 @@ def test_rope_and_experts_check_themselves():
         Rope(fraction=1.5)
     with pytest.raises(InputError, match="top_k=9, count=4"):
         Experts(count=4, top_k=9)
+    with pytest.raises(InputError, match="shared to be at least 0"):
+        Experts(count=4, top_k=2, shared=-1)
+    with pytest.raises(InputError, match="balance_loss to be at least 0"):
+        Experts(count=4, top_k=2, balance_loss=-0.1)
 
 
 def test_unknown_and_missing_keys_are_named(tmp_path):
