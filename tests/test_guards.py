@@ -58,25 +58,18 @@ def test_stopped_run_continues_bit_for_bit(rows, tmp_path, name):
     resume_variants.check(rows, tmp_path, name)
 
 
-def check_on_jax(rows, folder, *names):
+@pytest.mark.slow
+def test_stopped_run_continues_bit_for_bit_on_jax(rows, tmp_path):
     pytest.importorskip("jax", reason="JAX is not installed")
+    names = list(resume_variants.VARIANTS)
     script = resume_variants.__file__
     done = subprocess.run(
-        [sys.executable, script, rows.folder, folder, *names],
+        [sys.executable, script, rows.folder, tmp_path, *names],
         env={**os.environ, "KERAS_BACKEND": "jax"},
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.decode().split() == list(names)
-
-
-def test_stopped_run_continues_bit_for_bit_on_jax(rows, tmp_path):
-    check_on_jax(rows, tmp_path, "small")
-
-
-@pytest.mark.slow
-def test_every_variant_continues_on_jax(rows, tmp_path):
-    check_on_jax(rows, tmp_path, *resume_variants.VARIANTS)
+    assert done.stdout.decode().split() == names
 
 
 def test_nan_stops_and_its_batch_is_set_aside(rows, tmp_path):
