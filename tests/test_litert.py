@@ -148,7 +148,6 @@ def test_every_family_converts(family, slots, tmp_path):
         context_length=CONTEXT,
         num_layers=2,
         hidden_dim=64,
-        head_dim=None,
         mlp_dim=None,
     )
     model = decoder(config)

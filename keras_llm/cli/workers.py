@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, cast
 
 MISTAKE = 2  # exit code of a mistake, which starting again does not mend
 PATIENCE = 60.0  # seconds for saving after a signal to stop
@@ -116,7 +116,7 @@ class Group:
         )
 
     def _show_lines(self, index: int, process: subprocess.Popen) -> None:
-        output: IO[str] = process.stdout  # type: ignore[assignment]
+        output = cast(IO[str], process.stdout)  # the pipe that _start made
         with output:
             for line in output:
                 self.show(f"[{index}] {line.rstrip()}")

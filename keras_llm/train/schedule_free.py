@@ -11,7 +11,7 @@ from keras_llm.train.updates import Updates
 
 
 @keras.saving.register_keras_serializable("keras_llm")
-class ScheduleFreeAdamW(Updates, keras.Optimizer):
+class ScheduleFreeAdamW(Updates):
     """AdamW whose average is the model; needs warm-up but no end.
 
     With gradient g at y, rate r of step t (from 1), decay w and squared

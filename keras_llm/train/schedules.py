@@ -6,6 +6,7 @@ All count optimizer steps s from 0 and begin with the same line, `peak * (s +
 value from `total_steps` on.
 """
 
+import abc
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from keras import ops
 from keras_llm.errors import InputError, check_choice
 
 
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+class Schedule(keras.optimizers.schedules.LearningRateSchedule, abc.ABC):
     """The common part: warm-up, the peak, and a length that may change.
 
     Args:
@@ -72,14 +73,14 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self.total_steps, self.warmup_steps = total_steps, warmup_steps
         self._plan.assign([float(warmup_steps), float(total_steps)])
 
+    @abc.abstractmethod
     def curve(self, share: Any, step: Any) -> Any:
-        """Returns the rate as a share of the peak, before `min_ratio`.
+        """Returns the rate as a share of the peak.
 
         Args:
             share: Steps since the warm-up over all after it, 0 to 1.
             step: The optimizer step.
         """
-        raise NotImplementedError
 
     def __call__(self, step: Any) -> Any:
         """Returns the learning rate of optimizer step `step`."""

@@ -8,7 +8,7 @@ from keras import ops
 from keras_llm.train.losses import TokenLoss
 
 
-class BackendStep:
+class BackendStep(keras.Model):
     """`train_step` and `test_step` of `TokenTrainer` on JAX.
 
     Example:
@@ -17,7 +17,7 @@ class BackendStep:
     True
     """
 
-    def train_step(self: Any, state: tuple, data: Any) -> tuple[dict, tuple]:
+    def train_step(self, state: tuple, data: Any) -> tuple[dict, tuple]:
         """One optimizer step; returns the metrics so far and the new state."""
         trainable, fixed, optimizer, metrics = state
         batch = self.unpack(data)
@@ -37,7 +37,7 @@ class BackendStep:
         logs["learning_rate"] = rate
         return logs, (trainable, fixed, optimizer, metrics)
 
-    def test_step(self: Any, state: tuple, data: Any) -> tuple[dict, tuple]:
+    def test_step(self, state: tuple, data: Any) -> tuple[dict, tuple]:
         """Scores a batch; returns the means so far and the new state."""
         trainable, fixed, metrics = state
         inputs, targets, weights = self.unpack(data)
@@ -49,7 +49,7 @@ class BackendStep:
         return logs, (trainable, fixed, metrics)
 
     def _recorded(
-        self: Any, metrics: list, loss: TokenLoss, norm: Any = None
+        self, metrics: list, loss: TokenLoss, norm: Any = None
     ) -> tuple[dict, list]:
         variables = self.metrics_variables
         mapping = list(zip(variables, metrics, strict=True))
@@ -58,7 +58,7 @@ class BackendStep:
         return logs, [scope.get_current_value(v) for v in variables]
 
     def _objective(
-        self: Any, trainable: list, fixed: list, batch: tuple, tokens: Any
+        self, trainable: list, fixed: list, batch: tuple, tokens: Any
     ) -> tuple[Any, tuple]:
         """A micro-batch's share of the mean loss, its sums and new state."""
         inputs, targets, weights = batch
@@ -72,7 +72,7 @@ class BackendStep:
         return objective, (loss, fixed)
 
     def _accumulated(
-        self: Any, trainable: list, fixed: list, batch: tuple, tokens: Any
+        self, trainable: list, fixed: list, batch: tuple, tokens: Any
     ) -> tuple[list, TokenLoss, list]:
         import jax
 

@@ -22,7 +22,7 @@ class BackendStep(StrategyFunctions):
     True
     """
 
-    def train_step(self: Any, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step on a batch; returns the metrics so far."""
         batch = self.unpack(data)
         tokens, first_row = tokens_and_first_row(batch[2])
@@ -38,7 +38,7 @@ class BackendStep(StrategyFunctions):
             self.optimizer.apply(gradients, self.trainable_variables)
         return {**self.record(loss, norm), "learning_rate": rate}
 
-    def test_step(self: Any, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Any) -> dict[str, Any]:
         """Scores a batch; returns the means so far."""
         inputs, targets, weights = self.unpack(data)
         with dispatch_by("blocks" if self.jit_compile else "slices"):
@@ -46,7 +46,7 @@ class BackendStep(StrategyFunctions):
         return self.record(total(self.token_loss(logits, targets, weights)))
 
     def _shares(
-        self: Any, batch: tuple, tokens: Any, first_row: Any
+        self, batch: tuple, tokens: Any, first_row: Any
     ) -> tuple[TokenLoss, list[Any]]:
         """Our rows' sums, and their share of the global mean's gradient."""
         # XLA wants shapes that do not depend on what a router chooses.
@@ -57,7 +57,7 @@ class BackendStep(StrategyFunctions):
                 return self._gradients(batch, tokens)
 
     def _gradients(
-        self: Any, batch: tuple, tokens: Any
+        self, batch: tuple, tokens: Any
     ) -> tuple[TokenLoss, list[Any]]:
         """Sums of a (micro-)batch and its share of the mean's gradient."""
         inputs, targets, weights = batch
@@ -75,7 +75,7 @@ class BackendStep(StrategyFunctions):
         return loss, [tf.convert_to_tensor(g) for g in gradients]
 
     def _accumulated(
-        self: Any, batch: tuple, tokens: Any, first_row: Any
+        self, batch: tuple, tokens: Any, first_row: Any
     ) -> tuple[TokenLoss, list[Any]]:
         """As `_gradients`, one slice of the batch at a time."""
         parts = self.parts(batch)

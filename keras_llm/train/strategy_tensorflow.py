@@ -94,8 +94,8 @@ def tokens_and_first_row(weights: Any) -> tuple[Any, Any]:
     return tf.maximum(tokens, 1.0), tf.cast(first, tf.int64)
 
 
-class StrategyFunctions:
-    """Mixed into a model: its train and test functions under a strategy.
+class StrategyFunctions(keras.Model):
+    """A model: its train and test functions under a strategy.
 
     Without a strategy they are Keras' own.
 
@@ -106,38 +106,38 @@ class StrategyFunctions:
     """
 
     @property
-    def distributed(self: Any) -> bool:
+    def distributed(self) -> bool:
         """Whether the model was made in the scope of a strategy."""
         return self._distribute_strategy is not None
 
-    def expect_summed_gradients(self: Any) -> None:
+    def expect_summed_gradients(self) -> None:
         """Keeps the optimizer from summing gradients over replicas again."""
         inner = getattr(self.optimizer, "inner_optimizer", None)
         for optimizer in filter(None, (self.optimizer, inner)):
             optimizer._all_reduce_sum_gradients = list
 
-    def make_train_function(self: Any, force: bool = False) -> None:
+    def make_train_function(self, force: bool = False) -> None:
         """Makes what `fit` calls for `steps_per_execution` steps."""
         if not self.distributed:
-            return super().make_train_function(force)  # type: ignore[misc]
+            return super().make_train_function(force)
         if self.train_function is None or force:
             self.train_function = self._function_of(self.train_step)
 
-    def make_test_function(self: Any, force: bool = False) -> None:
+    def make_test_function(self, force: bool = False) -> None:
         """Makes what `evaluate` calls."""
         if not self.distributed:
-            return super().make_test_function(force)  # type: ignore[misc]
+            return super().make_test_function(force)
         if self.test_function is None or force:
             self.test_function = self._function_of(self.test_step)
 
-    def _maybe_symbolic_build(self: Any, *_: Any, **__: Any) -> None:
+    def _maybe_symbolic_build(self, *_: Any, **__: Any) -> None:
         """Nothing is left to build but the optimizer."""
         optimizer = self.optimizer
         if self.distributed and optimizer and not optimizer.built:
             with self.distribute_strategy.scope():
                 optimizer.build(self.trainable_variables)
 
-    def _function_of(self: Any, step: Any) -> Any:
+    def _function_of(self, step: Any) -> Any:
         strategy, steps = self.distribute_strategy, self.steps_per_execution
         step = tf.autograph.experimental.do_not_convert(step)
 

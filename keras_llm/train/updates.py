@@ -61,8 +61,8 @@ def is_kernel(variable: Any) -> bool:
     )
 
 
-class Updates:
-    """Mixed into a Keras optimizer, before it in the list of bases.
+class Updates(keras.Optimizer):
+    """What our optimizers add; stands before Keras' own in the bases.
 
     Args:
         ema: Decay of the moving average of the weights, which `averages`
@@ -84,7 +84,7 @@ class Updates:
     """
 
     def __init__(
-        self: Any,
+        self,
         *args: Any,
         ema: float | None = None,
         state_dtype: str = "float32",
@@ -103,7 +103,7 @@ class Updates:
         self.guard = Guard(guard)
         self._averages: list[Any] = []
 
-    def build(self: Any, variables: Sequence[Any]) -> None:
+    def build(self, variables: Sequence[Any]) -> None:
         """Makes the state and decides which variables decay."""
         if self.built:
             return
@@ -112,9 +112,9 @@ class Updates:
         self.guard.build(self)
         if self.ema is not None:
             self._averages = [self.copied(v, "average") for v in variables]
-        super().build(variables)  # type: ignore[misc]
+        super().build(variables)
 
-    def copied(self: Any, variable: Any, name: str) -> Any:
+    def copied(self, variable: Any, name: str) -> Any:
         """Returns a new state variable that begins with a variable's value."""
         return self.add_variable_from_reference(
             variable, name, lambda shape, dtype: ops.copy(variable.value)
@@ -124,12 +124,12 @@ class Updates:
         """Returns the averaged weights, in the variables' order, or None."""
         return [a.value for a in self._averages] or None
 
-    def add_variable(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
         """Makes a state variable; moments have the chosen dtype."""
         small = self.state_dtype == "bfloat16"
         if small and str(kwargs.get("name")).endswith(MOMENTS):
             kwargs["dtype"] = "bfloat16"
-        return super().add_variable(*args, **kwargs)  # type: ignore[misc]
+        return super().add_variable(*args, **kwargs)
 
     @contextlib.contextmanager
     def observing(self, loss: Any, norm: Any) -> Iterator[None]:
@@ -140,43 +140,43 @@ class Updates:
         finally:
             self.guard.observed = None
 
-    def apply(self: Any, grads: Any, trainable_variables: Any = None) -> None:
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Updates the variables, unless the guard leaves this step out."""
         if not self.built and trainable_variables is not None:
             self.build(list(trainable_variables))
         self.guard.decide(self.iterations)
-        super().apply(grads, trainable_variables)  # type: ignore[misc]
+        super().apply(grads, trainable_variables)
         self.guard.allowed = None
 
-    def update_step(self: Any, gradient: Any, variable: Any, rate: Any) -> None:
+    def update_step(self, gradient: Any, variable: Any, rate: Any) -> None:
         """Updates one variable at its own learning rate."""
         factor = self._factors[self._get_variable_index(variable)]
         rate = rate if factor == 1.0 else rate * factor
-        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+        super().update_step(gradient, variable, rate)
 
-    def assign(self: Any, variable: Any, value: Any) -> None:
+    def assign(self, variable: Any, value: Any) -> None:
         """Sets a variable, if the guard allows it."""
         value = self.guard.choose(value, variable)
         if keras.backend.standardize_dtype(variable.dtype) == "bfloat16":
             value = ops.cast(value, "float32")
             value = round_at_random(value, self.iterations, variable.path)
-        super().assign(variable, value)  # type: ignore[misc]
+        super().assign(variable, value)
 
-    def assign_add(self: Any, variable: Any, value: Any) -> None:
+    def assign_add(self, variable: Any, value: Any) -> None:
         """Adds to a variable, in float32."""
         if keras.backend.standardize_dtype(variable.dtype) == "bfloat16":
             self.assign(variable, ops.cast(variable, "float32") + value)
         else:
             value = self.guard.choose(value, ops.zeros_like(value))
-            super().assign_add(variable, value)  # type: ignore[misc]
+            super().assign_add(variable, value)
 
-    def assign_sub(self: Any, variable: Any, value: Any) -> None:
+    def assign_sub(self, variable: Any, value: Any) -> None:
         """Takes from a variable, in float32."""
         self.assign_add(variable, -value)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        config = super().get_config()  # type: ignore[misc]
+        config = super().get_config()
         return config | {
             "ema": self.ema,
             "state_dtype": self.state_dtype,
@@ -184,8 +184,8 @@ class Updates:
             "guard": self.guard.limit,
         }
 
-    def _backend_apply_gradients(self: Any, grads: Any, variables: Any) -> None:
-        super()._backend_apply_gradients(grads, variables)  # type: ignore
+    def _backend_apply_gradients(self, grads: Any, variables: Any) -> None:
+        super()._backend_apply_gradients(grads, variables)
         if not self._averages:
             return
         step = ops.cast(self.iterations, "float32")
@@ -195,7 +195,7 @@ class Updates:
         ):
             average.assign(average + (variable - average) * (1.0 - decay))
 
-    def _get_current_learning_rate(self: Any) -> Any:
+    def _get_current_learning_rate(self) -> Any:
         """Zero where the guard leaves out a step: nothing decays."""
-        rate = super()._get_current_learning_rate()  # type: ignore[misc]
+        rate = super()._get_current_learning_rate()
         return self.guard.choose(rate, 0.0)
