@@ -30,23 +30,10 @@ class SentencePieceTokenizer(PieceHost, TokenizerLayer):
     Where a unigram model finds two ways to cut a text exactly as likely, the
     graph may take the other one: tensorflow-text has an older SentencePiece.
 
-    In the graph a text is always just text: where it spells a special token,
-    it becomes the ordinary tokens of that spelling and never the special id.
-
     Args:
         model: The pieces; a `PieceModel` or its config.
-        sequence_length: None gives a `RaggedTensor`. A number cuts or pads
-            every text to that many ids.
-        pad_id: The id to pad with. Default: `eos_id`, or 0 if there is none.
-        **kwargs: `name`, as for any Keras layer.
-
-    Call arguments:
-        inputs: string tensor of shape `(batch,)` or `()`; UTF-8. Broken bytes
-            become U+FFFD, as on the host.
-
-    Returns:
-        int32 ids: ragged `(batch, None)`, or dense `(batch, sequence_length)`
-        where that is given. Without the batch axis for one string.
+        sequence_length, pad_id, **kwargs: See `TokenizerLayer`, also for what
+            goes in (strings) and what comes out (ids).
 
     Raises:
         InputError: The strings have more than one axis, `sequence_length` is
