@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Tests run in this many processes, 1 to 3 GB each: tracing uses one core only.
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
@@ -28,7 +30,7 @@ quickstart: $(VENV)/quickstart.stamp  ## From raw text to a served model
 	$(BIN)/keras-llm quickstart $(ARGS)
 
 test: $(VENV)/dev.stamp  ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## Check style and formatting
 	$(BIN)/ruff check .
