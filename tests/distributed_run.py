@@ -2,7 +2,8 @@
 
 `python tests/distributed_run.py KIND OUT CASE...` with KIND mirrored (two
 virtual CPU devices) or multi_worker (TF_CONFIG names the processes); writes
-OUT/CASE.npz and OUT/CASE.json.
+OUT/CASE.npz and OUT/CASE.json. On JAX, KIND is single, data_parallel, fsdp,
+or model_parallel with its mesh: model_parallel:2x2.
 """
 
 import json
@@ -144,11 +145,15 @@ def main(kind: str, out: str, *names: str) -> None:
     """Runs the cases and writes their results."""
     from keras_llm.train import distribution
 
-    chosen = mirrored() if kind == "mirrored" else distribution(kind)
+    kind, _, mesh = kind.partition(":")
+    options = {"mesh": mesh} if mesh else {}
+    chosen = mirrored() if kind == "mirrored" else distribution(kind, **options)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         weights, logs = run(chosen, CASES[name])
+        if not chosen.chief:
+            continue
         np.savez(folder / f"{name}.npz", *weights)
         (folder / f"{name}.json").write_text(json.dumps(logs))
 

@@ -3,8 +3,8 @@
 Keras' layer draws a mask for whatever rows it is given. The same global
 batch, cut over replicas or micro-batches, then gets other masks, and in
 TensorFlow every replica even the same one. Here the generator is counter
-based (Philox), so that the numbers of row i are those at position i, whoever
-computes them.
+based (Philox on TensorFlow, Threefry on JAX), so that the numbers of row i
+are its own, whoever computes them.
 """
 
 import contextlib
@@ -29,8 +29,7 @@ def rows_from(first: Any) -> Iterator[None]:
 
     Inside, `Dropout` reads its seed and does not move it on: all parts of a
     batch share it, and a recomputed block (`remat`) sees its first mask
-    again. Whoever opens this calls `next_seeds` once a step. Only on
-    TensorFlow; JAX draws for the global batch anyway.
+    again. Whoever opens this calls `next_seeds` once a step.
 
     Args:
         first: int64 scalar tensor or a number.
@@ -101,7 +100,8 @@ class Dropout(keras.layers.Dropout):
             return super().call(inputs, training=bool(training))
         if self.rate == 1:
             return ops.zeros_like(inputs)
-        drawn = random_bits(self.seed_generator.state, first, ops.shape(inputs))
+        draw = _bits_in_jax if keras.backend.backend() == "jax" else random_bits
+        drawn = draw(self.seed_generator.state, first, ops.shape(inputs))
         kept = inputs / ops.cast(1 - self.rate, inputs.dtype)
         limit = round(self.rate * 2**32)
         return ops.where(drawn >= limit, kept, ops.zeros_like(inputs))
@@ -158,3 +158,18 @@ def random_bits(seed: Any, first: Any, shape: Any) -> Any:
         dtype=tf.uint32,
     )
     return tf.reshape(drawn[:, :size], shape)
+
+
+def _bits_in_jax(seed: Any, first: Any, shape: Any) -> Any:
+    """As `random_bits`, other numbers: a key for each row (Threefry).
+
+    Row by row, so that devices draw for their own rows only.
+    """
+    import jax
+
+    key = jax.random.wrap_key_data(
+        ops.convert_to_tensor(seed, "uint32"), impl="threefry2x32"
+    )
+    rows = ops.arange(shape[0], dtype="int32") + first
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    return jax.vmap(lambda key: jax.random.bits(key, shape[1:], "uint32"))(keys)

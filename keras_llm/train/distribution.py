@@ -14,11 +14,24 @@ import keras
 
 from keras_llm.errors import InputError, check_choice
 
-KINDS = ("auto", "single", "mirrored", "multi_worker")
+KINDS = {
+    "tensorflow": ("auto", "single", "mirrored", "multi_worker"),
+    "jax": ("auto", "single", "data_parallel", "model_parallel", "fsdp"),
+}
+ALL_KINDS = tuple(dict.fromkeys([k for kinds in KINDS.values() for k in kinds]))
 REFUSED = {
     "tpu": "TPUs train with the JAX backend: set KERAS_BACKEND=jax.",
     "parameter_server": "Keras 3 does not train with parameter servers: use "
     '"multi_worker", or the JAX backend.',
+}
+ELSEWHERE = {
+    "mirrored": 'JAX has "data_parallel" for that.',
+    "multi_worker": 'JAX has "data_parallel" for that, over all processes.',
+    "data_parallel": 'TensorFlow has "mirrored" and "multi_worker" for that.',
+    "model_parallel": "TensorFlow does not cut a model over devices: set "
+    "KERAS_BACKEND=jax.",
+    "fsdp": "TensorFlow does not cut a model over devices: set "
+    "KERAS_BACKEND=jax.",
 }
 
 
@@ -26,8 +39,10 @@ class Distribution:
     """One device; what trains on several overrides what is different.
 
     Attributes:
-        kind: "single", "mirrored", "multi_worker", ...
-        replicas: Devices that each compute a part of a batch.
+        kind: "single", "mirrored", "multi_worker", "fsdp", ...
+        replicas: Devices that compute together.
+        shards: Parts of a batch that an array's rows must come in: on JAX
+            its number of rows is a multiple.
         worker, workers: Which process this is, and how many there are.
 
     Example:
@@ -38,6 +53,7 @@ class Distribution:
 
     kind = "single"
     replicas = 1
+    shards = 1
     worker, workers = 0, 1
 
     @property
@@ -57,6 +73,11 @@ class Distribution:
                 that part of each global batch; all parts are equally long.
         """
         return part(0, 1)
+
+    def spread(self, arrays: Any, axis: int) -> Any:
+        """Returns the arrays of a step, cut along an axis over the devices."""
+        del axis
+        return arrays
 
     def gather(self, numbers: Sequence[float]) -> list[list[float]]:
         """Returns the numbers of every process, the chief's first.
@@ -98,16 +119,21 @@ def distribution(kind: str = "auto", **options: Any) -> Distribution:
             model = build_decoder(config)
         train.fit(model, rows, steps=1000)
 
-    Kinds on TensorFlow: "single"; "mirrored", the GPUs of this machine;
-    "multi_worker", several processes, which the environment names (see
-    `train.cluster`) and which all run the same program with the same
-    arguments and see the same files; "auto", whichever of them fits.
-
-    Call it before anything else uses TensorFlow.
+    Several processes are named by the environment (see `train.cluster`); all
+    run the same program with the same arguments and see the same files. Call
+    this before anything else uses TensorFlow or JAX.
 
     Args:
-        kind: One of the above.
-        **options: `devices` of "mirrored", as in `["GPU:0", "GPU:1"]`.
+        kind: On TensorFlow: "single"; "mirrored", the GPUs of this machine;
+            "multi_worker", several processes. On JAX, over all devices of
+            all processes: "single"; "data_parallel", the model whole on each
+            device; "model_parallel", cut by heads, width, experts and
+            vocabulary; "fsdp", cut over the devices that also share the
+            rows. "auto": what fits the environment.
+        **options: `devices` of "mirrored", as in `["GPU:0", "GPU:1"]`;
+            `mesh` of "model_parallel", as in `(2, 4)` or "2x4": over 2 parts
+            of a batch, and each with the model over 4. Default: the model
+            over all.
 
     Raises:
         InputError: The kind is unknown or not for this backend, the devices
@@ -123,19 +149,14 @@ def distribution(kind: str = "auto", **options: Any) -> Distribution:
             f"Expected one of {', '.join(KINDS)}. Received: {kind!r}. "
             f"{REFUSED[kind]}"
         )
-    check_choice("strategy", kind, KINDS)
-    if keras.backend.backend() != "tensorflow":
-        if kind not in ("auto", "single"):
-            raise InputError(
-                f"Expected the TensorFlow backend for {kind!r}. Received: "
-                f"{keras.backend.backend()}. Use keras.distribution there."
-            )
-        return Distribution()
-    from keras_llm.train import distribution_tensorflow as on_tensorflow
-
-    if kind == "auto":
-        kind = on_tensorflow.choose()
-    return on_tensorflow.make(kind, **options)
+    check_choice("strategy", kind, ALL_KINDS)
+    backend = keras.backend.backend()
+    if kind not in KINDS.get(backend, ("auto", "single")):
+        raise InputError(
+            f"Expected one of {', '.join(KINDS.get(backend, ()))} on the "
+            f"{backend} backend. Received: {kind!r}. {ELSEWHERE[kind]}"
+        )
+    return _backend().make(kind, **_known(kind, options))
 
 
 def distribution_of(model: Any) -> Distribution:
@@ -150,11 +171,7 @@ def distribution_of(model: Any) -> Distribution:
     'single'
     """
     refuse_silent()
-    if keras.backend.backend() != "tensorflow":
-        return Distribution()
-    from keras_llm.train import distribution_tensorflow as on_tensorflow
-
-    return on_tensorflow.of(model)
+    return _backend().of(model)
 
 
 def refuse_silent() -> None:
@@ -167,7 +184,8 @@ def refuse_silent() -> None:
 
     >>> refuse_silent()
     """
-    if keras.distribution.distribution() is None:
+    backend = keras.backend.backend()
+    if backend == "jax" or keras.distribution.distribution() is None:
         return
     raise InputError(
         "Expected no keras.distribution: on the TensorFlow backend Keras "
@@ -176,3 +194,26 @@ def refuse_silent() -> None:
         "keras.distribution.set_distribution(None), and use "
         'train.distribution("mirrored") or the JAX backend.'
     )
+
+
+def _backend() -> Any:
+    """The module that makes and finds distributions on this backend."""
+    if keras.backend.backend() == "jax":
+        from keras_llm.train import distribution_jax
+
+        return distribution_jax
+    from keras_llm.train import distribution_tensorflow
+
+    return distribution_tensorflow
+
+
+def _known(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    known = {"tensorflow": {"devices"}, "jax": {"mesh"}}
+    unknown = set(options) - known.get(keras.backend.backend(), set())
+    if unknown:
+        raise InputError(
+            "Expected the options that strategies of the "
+            f"{keras.backend.backend()} backend have. Received: "
+            f"{', '.join(sorted(unknown))} for {kind!r}."
+        )
+    return options

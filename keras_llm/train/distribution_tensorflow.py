@@ -120,6 +120,8 @@ def make(kind: str, devices: Sequence[str] | None = None) -> Distribution:
             'Expected devices for "mirrored" only. Received: devices='
             f"{list(devices)} for {kind!r}."
         )
+    if kind == "auto":
+        kind = choose()
     if kind == "single":
         return Distribution()
     check_keras()

@@ -70,7 +70,9 @@ class Source(NamedTuple):
                 part=part,
                 parts=parts,
             )
-        return _part_of(self.data, part, parts)
+        # A last batch of its own size would be compiled anew on JAX.
+        full = keras.backend.backend() == "jax"
+        return _part_of(self.data, part, parts, self.batch_size * full)
 
 
 def open_source(
@@ -177,9 +179,12 @@ def _from_dataset(dataset: Any, batch_size: int | None) -> Source:
     return Source(dataset, batch_size or 0, shape[1], None, None)
 
 
-def _part_of(dataset: Any, part: int, parts: int) -> Any:
-    """One of equal parts of every batch; empty rows fill up the last ones."""
-    if parts == 1:
+def _part_of(dataset: Any, part: int, parts: int, least: int = 0) -> Any:
+    """One of equal parts of every batch; empty rows fill up the last ones.
+
+    Batches of less than `least` rows are filled up to them.
+    """
+    if parts == 1 and not least:
         return dataset
     import tensorflow as tf
 
@@ -187,7 +192,7 @@ def _part_of(dataset: Any, part: int, parts: int) -> Any:
         if weights is None:
             weights = tf.ones_like(targets, tf.float32)
         rows = targets.shape[0] or tf.shape(targets)[0]
-        size = -(-rows // parts)
+        size = -(-tf.maximum(rows, least) // parts)
 
         def slice_of(x: Any) -> Any:
             padding = [(0, size * parts - rows)] + [(0, 0)] * (len(x.shape) - 1)

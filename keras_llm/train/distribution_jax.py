@@ -1,0 +1,286 @@
+"""`keras.distribution` on JAX as distributions: data and model parallel."""
+
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import keras
+import numpy as np
+from keras.distribution import DataParallel, DeviceMesh, LayoutMap
+
+from keras_llm.errors import InputError
+from keras_llm.train.cluster import Cluster, find_cluster
+from keras_llm.train.distribution import Distribution
+from keras_llm.train.sharding import (
+    BATCH,
+    MODEL,
+    axes_of,
+    check_heads,
+    cut_variables,
+)
+
+KINDS = ("auto", "single", "data_parallel", "model_parallel", "fsdp")
+
+
+class Cut(keras.distribution.ModelParallel):
+    """ModelParallel by the rules of `train.sharding`.
+
+    Args:
+        mesh: With the axes "batch" and "model", or "batch" alone.
+
+    Example: see `train.distribution`.
+    """
+
+    def __init__(self, mesh: DeviceMesh):
+        super().__init__(
+            layout_map=LayoutMap(mesh),
+            batch_dim_name=BATCH,
+            auto_shard_dataset=False,
+        )
+        self._sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+
+    def get_variable_layout(self, variable: Any) -> Any:
+        """Returns the layout that the rules say."""
+        if getattr(variable, "_layout", None) is not None:
+            return variable._layout
+        axes = axes_of(variable.path, tuple(variable.shape), self._sizes)
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+    def get_tensor_layout(self, path: str) -> None:
+        """Returns None: XLA cuts what is computed as it sees fit."""
+
+
+class JaxDistribution(Distribution):
+    """Devices of JAX, over which rows and maybe variables are cut.
+
+    Args:
+        kind: "data_parallel", "model_parallel" or "fsdp".
+        mesh: Its first axis cuts the rows.
+
+    Attributes:
+        shards: Parts into which a batch is cut.
+
+    Example: see `train.distribution`.
+    """
+
+    def __init__(self, kind: str, mesh: DeviceMesh):
+        self.kind, self.mesh = kind, mesh
+        self.worker, self.workers = jax.process_index(), jax.process_count()
+        self.replicas = mesh.devices.size
+        self.shards = mesh.shape[0]
+        self._keras = (
+            DataParallel(mesh, auto_shard_dataset=False)
+            if kind == "data_parallel"
+            else Cut(mesh)
+        )
+
+    def scope(self) -> contextlib.AbstractContextManager[Any]:
+        """Returns the scope of the `keras.distribution`."""
+        return self._keras.scope()
+
+    def feed(self, part: Callable[[int, int], Any]) -> Any:
+        """Returns the rows that the devices of this process take."""
+        import tensorflow as tf
+
+        parts = [part(index, self.shards) for index in self._ours()]
+        if len(parts) == 1:
+            return parts[0]
+
+        def together(*each: Any) -> Any:
+            return tf.nest.map_structure(lambda *x: tf.concat(x, 0), *each)
+
+        return tf.data.Dataset.zip(tuple(parts)).map(together).prefetch(1)
+
+    def spread(self, arrays: Any, axis: int) -> Any:
+        """Cuts an axis of traced arrays over the devices, as rows are."""
+        mesh = self.mesh.backend_mesh
+        spec = jax.sharding.PartitionSpec(*[None] * axis, mesh.axis_names[0])
+        return jax.lax.with_sharding_constraint(
+            arrays, jax.sharding.NamedSharding(mesh, spec)
+        )
+
+    def gather(self, numbers: Sequence[float]) -> list[list[float]]:
+        """Returns the numbers of every process, the chief's first."""
+        if self.workers == 1:
+            return super().gather(numbers)
+        from jax.experimental import multihost_utils
+
+        # JAX would round float64: it carries the bits.
+        bits = np.array(list(numbers), np.float64).view(np.uint32)
+        rows = np.asarray(multihost_utils.process_allgather(bits))
+        rows = rows.reshape(self.workers, -1)
+        return [np.ascontiguousarray(r).view(np.float64).tolist() for r in rows]
+
+    def _ours(self) -> list[int]:
+        """Parts of a batch that devices of this process see."""
+        rows = self.mesh.backend_mesh.devices.reshape(self.shards, -1)
+        return [
+            index
+            for index, row in enumerate(rows)
+            if any(device.process_index == self.worker for device in row)
+        ]
+
+
+def choose() -> str:
+    """Returns the kind that fits the environment and the devices.
+
+    Example: see `train.distribution`.
+    """
+    several = find_cluster() is not None or jax.device_count() > 1
+    return "data_parallel" if several else "single"
+
+
+def make(kind: str, mesh: Sequence[int] | str | None = None) -> Distribution:
+    """Makes a distribution; see `train.distribution`.
+
+    Args:
+        kind: "auto" or one of the kinds above.
+        mesh: Of "model_parallel": devices for rows and for the model, as
+            `(2, 4)` or "2x4". Default: all for the model.
+
+    Raises:
+        InputError: The mesh does not fit the kind or the devices.
+
+    Example: see `train.distribution`.
+    """
+    if kind == "single":
+        _without_mesh(kind, mesh)
+        return Distribution()
+    cluster = find_cluster()
+    if cluster is not None:
+        _join(cluster)
+    if kind == "auto":
+        kind = choose()
+        if kind == "single":
+            return make(kind, mesh)
+    count = jax.device_count()
+    if kind != "model_parallel":
+        _without_mesh(kind, mesh)
+        return JaxDistribution(kind, _mesh((count,)))
+    return JaxDistribution(kind, _mesh(_shape(mesh, count)))
+
+
+def of(model: Any) -> Distribution:
+    """Returns the distribution in whose scope a model was built.
+
+    One made with `keras.distribution` will do, too.
+
+    Raises:
+        InputError: Its variables are on other devices than what is set now,
+            or are all whole where they should be cut.
+
+    Example: see `train.distribution_of`.
+    """
+    now = keras.distribution.distribution()
+    meshes = {
+        id(mesh): mesh
+        for mesh in (_mesh_of(variable) for variable in model.variables)
+    }
+    if len(meshes) > 1 or (now is not None and None in meshes.values()):
+        raise InputError(
+            "Expected all variables of the model to be made for the same "
+            "devices. Received: a model that was built before the "
+            "distribution was set, or partly. Build it within "
+            "train.distribution(...).scope()."
+        )
+    mesh = next(iter(meshes.values()), None)
+    if mesh is None:
+        return Distribution()
+    found = JaxDistribution(_kind(model, mesh), mesh)
+    _check(model, mesh)
+    return found
+
+
+def parse_mesh(text: str) -> tuple[int, ...]:
+    """Returns the shape that is written as "2x4".
+
+    Raises:
+        InputError: It is not two numbers above zero.
+
+    Example:
+
+    >>> parse_mesh("2x4")
+    (2, 4)
+    """
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
+        raise InputError(
+            "Expected a mesh as ROWSxMODEL, as in 2x4: devices over which "
+            f"rows are cut, and the model. Received: {text!r}."
+        )
+    rows, model = text.split("x")
+    return int(rows), int(model)
+
+
+def _shape(mesh: Sequence[int] | str | None, count: int) -> tuple[int, ...]:
+    if isinstance(mesh, str):
+        mesh = parse_mesh(mesh)
+    shape = (1, count) if mesh is None else tuple(mesh)
+    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != count:
+        raise InputError(
+            f"Expected a mesh of two numbers whose product is {count}, the "
+            f"number of devices. Received: {shape}. On CPUs, XLA_FLAGS="
+            "--xla_force_host_platform_device_count=4 makes four."
+        )
+    return shape
+
+
+def _mesh(shape: tuple[int, ...]) -> DeviceMesh:
+    return DeviceMesh(shape, [BATCH, MODEL][: len(shape)])
+
+
+def _without_mesh(kind: str, mesh: Any) -> None:
+    if mesh is not None:
+        raise InputError(
+            'Expected a mesh for "model_parallel" only. Received: mesh='
+            f"{mesh} for {kind!r}."
+        )
+
+
+def _join(cluster: Cluster) -> None:
+    """Connects the processes; the first one is the coordinator."""
+    if jax.distributed.is_initialized():
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        keras.distribution.initialize(
+            ",".join(cluster.hosts), len(cluster.hosts), cluster.index
+        )
+    except RuntimeError as error:
+        raise InputError(
+            "Expected train.distribution(...) before anything else that uses "
+            f"JAX. Received: {error}. Move it to the start of the program."
+        ) from error
+
+
+def _mesh_of(variable: Any) -> Any:
+    layout = getattr(variable, "_layout", None)
+    return None if layout is None else layout.device_mesh
+
+
+def _kind(model: Any, mesh: DeviceMesh) -> str:
+    if MODEL in mesh.axis_names:
+        return "model_parallel"
+    cut = next(cut_variables(model.variables), None)
+    return "data_parallel" if cut is None else "fsdp"
+
+
+def _check(model: Any, mesh: DeviceMesh) -> None:
+    """Refuses what would train, but not as it was meant."""
+    sizes = dict(zip(mesh.axis_names, mesh.shape, strict=True))
+    if mesh.axis_names[0] != BATCH or set(sizes) - {BATCH, MODEL}:
+        raise InputError(
+            'Expected a mesh with the axes "batch" and maybe "model". '
+            f"Received: {mesh.axis_names}. Use train.distribution(...)."
+        )
+    if getattr(model, "config", None) is not None:
+        check_heads(model.config, sizes)
+    cut = next(cut_variables(model.variables), None)
+    if sizes.get(MODEL, 1) > 1 and cut is None:
+        raise InputError(
+            "Expected variables that are cut over the devices. Received: "
+            f"{len(model.variables)} variables, all of them whole: no "
+            "pattern of the layout map matches their paths. Use "
+            "train.layout_map(model, mesh)."
+        )
