@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 from keras_llm.data.hold_out import SEEDS
 from keras_llm.errors import InputError
@@ -9,12 +10,35 @@ from keras_llm.records import Record
 
 MOST = 2**31 - 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
-STRATEGIES = ("auto", "single", "mirrored", "multi_worker")
+STRATEGIES = (
+    *("auto", "single", "mirrored", "multi_worker"),  # TensorFlow
+    *("data_parallel", "model_parallel", "fsdp"),  # JAX
+)
 SCHEDULES = ("cosine", "linear", "wsd", "inverse_square_root", "constant")
 OPTIMIZERS = ("adamw", "muon", "lion", "schedule_free")
 STATES = ("float32", "bfloat16")
 GUARDS = (None, "skip", "roll_back")
 PARAMETRIZATIONS = ("standard", "mup")
+
+
+def check_loss_chunk(chunk: Any) -> None:
+    """Refuses what is no number of tokens, "auto" or None.
+
+    Raises:
+        InputError: It is something else.
+
+    Example:
+
+    >>> check_loss_chunk("auto")
+    """
+    if chunk in (None, "auto"):
+        return
+    whole = isinstance(chunk, int) and not isinstance(chunk, bool)
+    if not whole or chunk < 1:
+        raise InputError(
+            "Expected loss_chunk to be a number of tokens above zero, "
+            f'"auto" or None. Received: {chunk!r}.'
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,18 +89,25 @@ class TrainConfig(Record):
         label_smoothing: Share of the target that is spread evenly over the
             vocabulary while training; losses are reported without it.
             Default: 0.
+        loss_chunk: Tokens whose logits are in memory at a time; None for
+            all; "auto" slices where a micro-batch has over 2**27 logits, for
+            which 512 MB are needed several times. Default: "auto".
         precision: "float32", "mixed_bfloat16", or "auto": whatever the model
             was built with. A model has its precision from
             `build_decoder(config, dtype=choose_precision())`.
-        strategy: "single", "mirrored", "multi_worker", or "auto": whatever
-            the model was built in the scope of (see `train.distribution`).
-            A run may be continued with another one.
+        strategy: "single", "mirrored", "multi_worker", "data_parallel",
+            "model_parallel", "fsdp", or "auto": whatever the model was built
+            in the scope of (see `train.distribution`). A run may be
+            continued with another one.
         log_every: Steps between lines of `metrics.jsonl`; a line's loss is
             the mean since the previous one. Default: 10.
         validate_every, checkpoint_every, sample_every: Steps between
             validations, checkpoints and samples; multiples of log_every.
             All three also happen at the end. Default: 200.
         keep: Newest checkpoints to keep, beside the best. Default: 2.
+        save_in_background: Write checkpoints in a thread while training goes
+            on; takes the memory of weights and optimizer state once more
+            while it writes. Default: True.
         seed: Order of the rows. Default: 0.
 
     Raises:
@@ -113,6 +144,7 @@ class TrainConfig(Record):
     accumulate: int = 1
     z_loss: float = 0.0
     label_smoothing: float = 0.0
+    loss_chunk: int | str | None = "auto"
     precision: str = "auto"
     strategy: str = "auto"
     log_every: int = 10
@@ -120,6 +152,7 @@ class TrainConfig(Record):
     checkpoint_every: int = 200
     sample_every: int = 200
     keep: int = 2
+    save_in_background: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -147,6 +180,7 @@ class TrainConfig(Record):
         self._between("weight_decay", 0, math.inf)
         self._between("z_loss", 0, math.inf)
         self._between("label_smoothing", 0, 0.99999)
+        check_loss_chunk(self.loss_chunk)
         self._between("decay_share", 0.00001, 1)
         if self.ema is not None:
             self._between("ema", 0.00001, 0.999999)

@@ -15,6 +15,7 @@ import keras
 from keras import ops
 
 from keras_llm.errors import InputError
+from keras_llm.train.chunked_loss import ChunkedLoss, chunked_loss
 from keras_llm.train.distribution import Distribution, distribution_of
 from keras_llm.train.ema import averaged
 from keras_llm.train.guards import guard_of, observing
@@ -23,75 +24,13 @@ from keras_llm.train.losses import (
     compiled_token_loss,
     token_loss,
 )
+from keras_llm.train.token_metrics import GradientNorm, TokenMetrics
 
 # A type checker takes one class as a base, so it reads TensorFlow's.
 if keras.backend.backend() == "jax" and not TYPE_CHECKING:
     from keras_llm.train.step_jax import BackendStep
 else:
     from keras_llm.train.step_tensorflow import BackendStep
-
-
-class SameEverywhere(keras.metrics.Metric):
-    """Metric that all replicas update with the same numbers.
-
-    Example:
-
-    >>> issubclass(TokenMetrics, SameEverywhere)
-    True
-    """
-
-    def add_variable(self, *args: Any, **kwargs: Any) -> Any:
-        """Makes a variable of which one replica's copy is read."""
-        kwargs["aggregation"] = "only_first_replica"
-        return super().add_variable(*args, **kwargs)
-
-
-class GradientNorm(SameEverywhere, keras.metrics.Mean):
-    """Mean of the gradient norm over steps.
-
-    Example:
-
-    >>> GradientNorm("gradient_norm").name
-    'gradient_norm'
-    """
-
-
-class TokenMetrics(SameEverywhere):
-    """Loss, perplexity and accuracy as means over weighted tokens.
-
-    `result()` is a dictionary: `loss` in nats per token, `perplexity =
-    exp(loss)`, `accuracy` between 0 and 1, `tokens` counted.
-
-    Example:
-
-    >>> metric = TokenMetrics()
-    >>> metric.update_state(TokenLoss(6.0, 6.0, 3.0, 1.0))
-    >>> float(metric.result()["loss"])
-    2.0
-    """
-
-    def __init__(self, name: str = "tokens"):
-        super().__init__(name=name, dtype="float32")
-        self.sums = {
-            part: self.add_variable(shape=(), initializer="zeros", name=part)
-            for part in ("cross_entropy", "tokens", "correct")
-        }
-
-    def update_state(self, loss: TokenLoss) -> None:
-        """Adds the sums of a batch."""
-        for part, variable in self.sums.items():
-            variable.assign_add(ops.cast(getattr(loss, part), "float32"))
-
-    def result(self) -> dict[str, Any]:
-        """Returns the means since the last reset."""
-        tokens = ops.maximum(self.sums["tokens"], 1.0)
-        loss = self.sums["cross_entropy"] / tokens
-        return {
-            "loss": loss,
-            "perplexity": ops.exp(loss),
-            "accuracy": self.sums["correct"] / tokens,
-            "tokens": self.sums["tokens"] * 1.0,
-        }
 
 
 class TokenTrainer(BackendStep):
@@ -108,10 +47,14 @@ class TokenTrainer(BackendStep):
             activations of only one micro-batch in memory. Default: 1.
         clip_norm: Upper limit of the global gradient norm; None for none.
         z_loss, label_smoothing: See `token_loss`. Default: 0.
+        loss_chunk: Tokens whose logits are in memory at a time, "auto" for
+            all up to a size, None for all (see `ChunkedLoss`). Default:
+            "auto".
 
     Raises:
-        InputError: A value is out of range, the decoder is not built, or
-            it was built in another scope (see `train.distribution`).
+        InputError: A value is out of range, the decoder is not built, it was
+            built in another scope (see `train.distribution`), or its loss
+            cannot be computed in chunks.
 
     Example:
 
@@ -133,6 +76,7 @@ class TokenTrainer(BackendStep):
         clip_norm: float | None = None,
         z_loss: float = 0.0,
         label_smoothing: float = 0.0,
+        loss_chunk: int | str | None = "auto",
         name: str = "token_trainer",
     ):
         super().__init__(name=name)
@@ -156,9 +100,11 @@ class TokenTrainer(BackendStep):
         self.distribution = self._distribution_of(decoder)
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.z_loss, self.label_smoothing = z_loss, label_smoothing
-        self.token_metrics = TokenMetrics()
-        self.norm_metric = GradientNorm("gradient_norm")
+        with self.distribution.scope():
+            self.token_metrics = TokenMetrics()
+            self.norm_metric = GradientNorm("gradient_norm")
         self._token_loss = compiled_token_loss()
+        self._chunked: ChunkedLoss | None = chunked_loss(decoder, loss_chunk)
 
     def compile(
         self, optimizer: Any, jit_compile: Any = None, **kwargs: Any
@@ -200,9 +146,21 @@ class TokenTrainer(BackendStep):
         mean = loss.cross_entropy / ops.maximum(loss.tokens, 1.0)
         return observing(self.optimizer, mean, norm)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """Returns the decoder's logits."""
-        return self.decoder(inputs, training=training)
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        targets: Any = None,
+        weights: Any = None,
+    ) -> Any:
+        """Returns the decoder's logits; with targets, their loss sums."""
+        if targets is None:
+            return self.decoder(inputs, training=training)
+        chunked = self._chunked
+        if chunked is None or not chunked.slices(targets.shape):
+            logits = self.decoder(inputs, training=training)
+            return self.token_loss(logits, targets, weights)
+        return chunked(inputs, targets, weights, self.token_loss, training)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -220,9 +178,10 @@ class TokenTrainer(BackendStep):
         """Returns a batch as `(accumulate, size, ...)`: its micro-batches.
 
         Rows that fill up the last one weigh zero. All have one size, which
-        XLA wants to know.
+        XLA wants to know, and which the devices can share.
         """
-        missing = -ops.shape(batch[1])[0] % self.accumulate
+        parts = self.accumulate * self.distribution.shards
+        missing = -ops.shape(batch[1])[0] % parts
 
         def split(x: Any) -> Any:
             padding = [(0, missing)] + [(0, 0)] * (len(x.shape) - 1)

@@ -1,10 +1,15 @@
-"""The training step in JAX: pure functions of the state, one loop."""
+"""The training step in JAX: pure functions of the state, one loop.
+
+Under a strategy the arrays are global: the step is written for the whole
+batch, and XLA cuts it over devices as the arrays are cut.
+"""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_llm.layers import next_seeds, rows_from
 from keras_llm.train.losses import TokenLoss
 
 
@@ -17,6 +22,19 @@ class BackendStep(keras.Model):
     True
     """
 
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, on the devices the decoder was built for."""
+        with self.distribution.scope():
+            return super().fit(*args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, on those devices."""
+        with self.distribution.scope():
+            return super().evaluate(*args, **kwargs)
+
+    def expect_summed_gradients(self) -> None:
+        """Does nothing: a gradient here is that of the global batch."""
+
     def train_step(self, state: tuple, data: Any) -> tuple[dict, tuple]:
         """One optimizer step; returns the metrics so far and the new state."""
         trainable, fixed, optimizer, metrics = state
@@ -25,6 +43,7 @@ class BackendStep(keras.Model):
         gradients, loss, fixed = self._accumulated(
             trainable, fixed, batch, tokens
         )
+        fixed = self._with_next_seeds(fixed)
         gradients, norm = self.clip(gradients)
         mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
@@ -41,10 +60,9 @@ class BackendStep(keras.Model):
         """Scores a batch; returns the means so far and the new state."""
         trainable, fixed, metrics = state
         inputs, targets, weights = self.unpack(data)
-        logits, fixed = self.stateless_call(
-            trainable, fixed, inputs, training=False
+        loss, fixed = self.stateless_call(
+            trainable, fixed, inputs, False, targets, weights
         )
-        loss = self.token_loss(logits, targets, weights)
         logs, metrics = self._recorded(metrics, loss)
         return logs, (trainable, fixed, metrics)
 
@@ -57,15 +75,24 @@ class BackendStep(keras.Model):
             logs = self.record(loss, norm)
         return logs, [scope.get_current_value(v) for v in variables]
 
+    def _with_next_seeds(self, fixed: list) -> list:
+        """The state of dropout's generators, moved on once a step."""
+        variables = self.non_trainable_variables
+        mapping = list(zip(variables, fixed, strict=True))
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            next_seeds(self.decoder._flatten_layers())
+        return [scope.get_current_value(v) for v in variables]
+
     def _objective(
-        self, trainable: list, fixed: list, batch: tuple, tokens: Any
+        self, trainable: list, fixed: list, batch: tuple, tokens: Any, row: Any
     ) -> tuple[Any, tuple]:
         """A micro-batch's share of the mean loss, its sums and new state."""
         inputs, targets, weights = batch
-        logits, fixed, losses = self.stateless_call(
-            trainable, fixed, inputs, training=True, return_losses=True
-        )
-        loss = self.token_loss(logits, targets, weights)
+        with rows_from(row):
+            loss, fixed, losses = self.stateless_call(
+                *(trainable, fixed, inputs, True, targets, weights),
+                return_losses=True,
+            )
         objective = loss.objective / tokens
         if losses:  # of layers, per batch: weigh by its share
             objective += sum(losses) * loss.tokens / tokens
@@ -78,15 +105,19 @@ class BackendStep(keras.Model):
 
         gradient = jax.grad(self._objective, has_aux=True)
         if self.accumulate == 1:
-            sums, (loss, fixed) = gradient(trainable, fixed, batch, tokens)
+            sums, (loss, fixed) = gradient(trainable, fixed, batch, tokens, 0)
             return sums, loss, fixed
 
-        parts = self.parts(batch)
+        # Each micro-batch is cut over all devices, as the batch is.
+        parts = self.distribution.spread(self.parts(batch), axis=1)
+        rows = parts[1].shape[1]
 
         def add(index: Any, carry: tuple) -> tuple:
             sums, loss, fixed = carry
             part = jax.tree.map(lambda x: x[index], parts)
-            more, (extra, fixed) = gradient(trainable, fixed, part, tokens)
+            more, (extra, fixed) = gradient(
+                trainable, fixed, part, tokens, index * rows
+            )
             sums, loss = jax.tree.map(ops.add, (sums, loss), (more, extra))
             return sums, loss, fixed
 

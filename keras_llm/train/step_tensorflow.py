@@ -42,8 +42,8 @@ class BackendStep(StrategyFunctions):
         """Scores a batch; returns the means so far."""
         inputs, targets, weights = self.unpack(data)
         with dispatch_by("blocks" if self.jit_compile else "slices"):
-            logits = self(inputs, training=False)
-        return self.record(total(self.token_loss(logits, targets, weights)))
+            loss = self.call(inputs, False, targets, weights)
+        return self.record(total(loss))
 
     def _shares(
         self, batch: tuple, tokens: Any, first_row: Any
@@ -62,8 +62,7 @@ class BackendStep(StrategyFunctions):
         """Sums of a (micro-)batch and its share of the mean's gradient."""
         inputs, targets, weights = batch
         with tf.GradientTape() as tape:
-            logits = self(inputs, training=True)
-            loss = self.token_loss(logits, targets, weights)
+            loss = self.call(inputs, True, targets, weights)
             objective = loss.objective / tokens
             if self.losses:  # of layers, per batch: weigh by its share
                 objective += tf.add_n(self.losses) * loss.tokens / tokens
