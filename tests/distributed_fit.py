@@ -4,10 +4,13 @@
 multi_worker, or mirrored for two virtual CPU devices. Each FAULT is a worker
 and a moment at which it dies by SIGKILL: 1:7 at the begin of the 7th step of
 its process, 0:saving in the middle of writing its next checkpoint, 1:0.5s
-half a second after the first step. The first start meets the first fault,
-the next start the second.
+half a second after the first step, 0:7! is a SIGTERM to its parent at the
+begin of step 7. The first start meets the first fault, the next start the
+second.
 """
 
+import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -23,9 +26,12 @@ def killer(out: Path, when: str) -> Any:
 
     from keras_llm.train import checkpoint
 
-    def die() -> None:
+    def note_death() -> None:
         with open(out / "killed", "a") as file:
             file.write(f"{when}\n")
+
+    def die() -> None:
+        note_death()
         tiny_run.die()
 
     class Killer(keras.callbacks.Callback):
@@ -33,6 +39,9 @@ def killer(out: Path, when: str) -> Any:
 
         def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
             self.steps += 1
+            if f"{self.steps}!" == when:
+                note_death()
+                os.kill(os.getppid(), signal.SIGTERM)
             if str(self.steps) == when:
                 die()
             if self.steps == 2 and when[-1] == "s":

@@ -1,8 +1,8 @@
 """A training run of seconds: rows, a decoder, and a process that is killed.
 
 `python tests/tiny_run.py ROWS OUT WHEN` trains and dies by SIGKILL: at the
-begin of step WHEN, or, if WHEN is "saving", in the middle of writing the
-second checkpoint.
+begin of step WHEN, or, if WHEN is one of MOMENTS, while it writes the second
+checkpoint.
 """
 
 import os
@@ -84,6 +84,40 @@ def train(rows: Any, out: Path | None, model: Any = None, **changes: Any):
     )
 
 
+# Module, function, and after how many calls: before the next is done.
+MOMENTS = {
+    "saving": ("checkpoint", "write_arrays", 3),
+    "file1": ("checkpoint", "write_arrays", 3),
+    "file2": ("checkpoint", "sha256_of", 2),
+    "state": ("checkpoint", "sha256_of", 3),
+    "rename": ("files", "_flush", 0),
+    "renamed": ("checkpoint", "prune", 1),
+    "prune": ("checkpoint", "checkpoints", 3),
+}
+
+
+def die_at(moment: str) -> None:
+    """Kills the process at a moment of a write."""
+    import importlib
+
+    module, name, calls = MOMENTS[moment]
+    place = {"checkpoint": "keras_llm.train.checkpoint"}.get(
+        module, f"keras_llm.{module}"
+    )
+    there = importlib.import_module(place)
+    before, done = getattr(there, name), []
+
+    def work_or_die(*args: Any) -> Any:
+        if name == "_flush" and args[0].name == "step-00000008":
+            die()
+        if len(done) == calls and name != "_flush":
+            die()
+        done.append(1)
+        return before(*args)
+
+    setattr(there, name, work_or_die)
+
+
 def die() -> None:
     """As power loss: nothing is flushed, nothing is tidied up."""
     os.kill(os.getpid(), signal.SIGKILL)
@@ -94,7 +128,6 @@ def main(rows: str, out: str, when: str) -> None:
     import keras
 
     from keras_llm.data import open_rows
-    from keras_llm.train import checkpoint
 
     class Killer(keras.callbacks.Callback):
         steps = 0
@@ -104,16 +137,8 @@ def main(rows: str, out: str, when: str) -> None:
             if str(self.steps) == when:
                 die()
 
-    write = checkpoint.write_arrays
-    written = []
-
-    def write_or_die(file, variables):
-        written.append(file)
-        write(file, variables)
-        if when == "saving" and len(written) == 3:
-            die()
-
-    checkpoint.write_arrays = write_or_die
+    if when in MOMENTS:
+        die_at(when)
     train(open_rows(rows), Path(out), callbacks=[Killer()])
 
 

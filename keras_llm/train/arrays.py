@@ -1,6 +1,6 @@
 """Variables to and from safetensors files, by path."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,28 @@ from safetensors.numpy import load_file, save_file
 from keras_llm.errors import InputError
 
 
-def write_arrays(file: Path, variables: Iterable[Any]) -> None:
-    """Writes the values of Keras variables under their paths.
+def arrays_of(
+    variables: Iterable[Any], copy: bool = False
+) -> dict[str, np.ndarray]:
+    """Returns the values of Keras variables by path.
+
+    Args:
+        variables: Keras variables.
+        copy: Whether the values stay as they are when the variables change.
+
+    Example: see `write_arrays`.
+    """
+    values = {
+        path: ops.convert_to_numpy(variable)
+        for path, variable in _named(variables).items()
+    }
+    if copy:
+        values = {path: np.array(value) for path, value in values.items()}
+    return values
+
+
+def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes arrays under their names.
 
     Raises:
         OSError: The disk is full or the folder not writable.
@@ -23,16 +43,15 @@ def write_arrays(file: Path, variables: Iterable[Any]) -> None:
     >>> import keras, tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.safetensors"
     >>> weight = keras.Variable([1.0, 2.0], name="weight")
-    >>> write_arrays(file, [weight])
+    >>> write_arrays(file, arrays_of([weight]))
     >>> weight.assign([0.0, 0.0]) is None
     False
     >>> [(v, a)] = matching_arrays(file, [weight])
     >>> a.tolist()
     [1.0, 2.0]
     """
-    named = _named(variables)
     try:
-        save_file({k: ops.convert_to_numpy(v) for k, v in named.items()}, file)
+        save_file(dict(arrays), file)
     except SafetensorError as error:
         raise OSError(f"{file} could not be written: {error}") from error
 

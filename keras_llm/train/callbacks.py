@@ -5,18 +5,22 @@
 between, so no step is waited for.
 """
 
+import functools
 import json
 import math
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import keras
 
 from keras_llm.errors import InputError
 from keras_llm.files import write_text
 from keras_llm.train import checkpoint, state
+from keras_llm.train.background import Background
 from keras_llm.train.ema import averaged
 from keras_llm.train.folder import config_of
 from keras_llm.train.measure import Run
@@ -146,16 +150,21 @@ class Samples(keras.callbacks.Callback):
 class Checkpoints(keras.callbacks.Callback):
     """Writes checkpoints: every so many steps, at the best validation, last.
 
+    In the background, training waits until the values are copied (and until
+    the one before is written, never two at once); the last one is waited
+    for. Use it as a context then, so that a run that ends early waits, too.
+
     Args:
-        run: Where the run stands.
+        run: Where the run stands; gets `save_seconds`, how long was waited.
         folder: Where they go.
         every: Steps between them.
         keep: How many of the newest to keep, beside the best.
         tokenizer: Fingerprint to note, or None.
+        background: Whether a thread writes the files while training goes on.
 
     Raises:
-        OSError: In `on_epoch_end`, when the disk is full; older checkpoints
-            stay.
+        OSError: The disk is full; older checkpoints stay. In `on_epoch_end`,
+            or in the background at the begin of the next step.
 
     Example:
 
@@ -170,39 +179,74 @@ class Checkpoints(keras.callbacks.Callback):
         every: int,
         keep: int,
         tokenizer: str | None = None,
+        background: bool = False,
     ):
         super().__init__()
         self.run, self.folder, self.every = run, folder, every
         self.keep, self.tokenizer = keep, tokenizer
+        self.background = background
+        self._thread = Background()
+        best = state.best(folder)
+        self._best = best and state.read_state(best).validation_loss
+
+    def __enter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Waits for what is being written."""
+        self._thread.wait()
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Raises what went wrong in the background."""
+        self._thread.check()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Saves where it is due, then removes what is no longer kept."""
         loss = logs.get("validation_loss")
         due = self.run.finished or not self.run.step % self.every
-        if not due and not self._improved(loss):
-            return
-        checkpoint.save(
-            self.folder,
-            self.model.decoder,
-            self.model.optimizer,
-            step=self.run.step,
-            config=config_of(self.model.decoder),
-            tokenizer=self.tokenizer,
-            tokens=self.run.tokens,
-            seconds=self.run.seconds,
-            skipped=self.run.skipped,
-            validation_loss=loss,
+        if due or self._improved(loss):
+            self.save(validation_loss=loss)
+
+    def save(self, **more: Any) -> None:
+        """Saves now; `more` are further fields of `State`."""
+        start, loss = time.perf_counter(), more.get("validation_loss")
+        if self._improved(loss):
+            self._best = loss
+        self._thread.wait()
+        model, optimizer = self.model.decoder, self.model.optimizer
+        write = functools.partial(
+            self._write,
+            checkpoint.values_of(model, optimizer, copy=self.background),
+            {**self._state(), **more},
         )
+        self._thread.start(write)
+        if self.run.finished or not self.background:
+            self._thread.wait()
+        self.run.save_seconds += time.perf_counter() - start
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "step": self.run.step,
+            "config": config_of(self.model.decoder),
+            "tokenizer": self.tokenizer,
+            "tokens": self.run.tokens,
+            "seconds": self.run.seconds,
+            "skipped": self.run.skipped,
+            "kwh": self.run.kwh,
+        }
+
+    def _write(self, values: checkpoint.Values, fields: dict) -> None:
+        checkpoint.write(self.folder, values, **fields)
         checkpoint.prune(self.folder, self.keep)
 
     def _improved(self, loss: float | None) -> bool:
-        if loss is None:
-            return False
-        best = state.best(self.folder)
-        if best is None:
-            return True
-        known = state.read_state(best).validation_loss
-        return known is None or loss < known
+        return loss is not None and (self._best is None or loss < self._best)
 
 
 def _is_finite(value: Any) -> bool:

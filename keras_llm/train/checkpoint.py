@@ -19,27 +19,29 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
 from keras_llm.errors import InputError
 from keras_llm.files import TEMPORARY, atomic_path, sha256_of
-from keras_llm.train.arrays import matching_arrays, write_arrays
+from keras_llm.train.arrays import arrays_of, matching_arrays, write_arrays
 from keras_llm.train.ema import averaged, averages_of
 from keras_llm.train.folder import config_of
-from keras_llm.train.state import (
-    STATE,
-    State,
-    best,
-    checkpoints,
-    read_state,
-)
+from keras_llm.train.intact import checked
+from keras_llm.train.state import STATE, State, best, checkpoints
 
 MODEL, OPTIMIZER = "model.safetensors", "optimizer.safetensors"
 TRAINING = "training.safetensors"
 SEED = "seed_generator_state"
+
+
+class Values(NamedTuple):
+    """What a checkpoint is made of: arrays by file and path, and seeds."""
+
+    arrays: dict[str, dict[str, np.ndarray]]
+    seeds: list[list[int]]
 
 
 def save(
@@ -69,18 +71,54 @@ def save(
     >>> save(tempfile.mkdtemp(), model, optimizer, step=7).name
     'step-00000007'
     """
-    path = Path(folder) / f"step-{state['step']:08d}"
+    return write(folder, values_of(model, optimizer), **state)
+
+
+def values_of(model: Any, optimizer: Any, copy: bool = False) -> Values:
+    """Returns what `write` puts into a checkpoint.
+
+    Args:
+        model, optimizer: As in `save`.
+        copy: Whether the values may be written while training goes on; it
+            takes the memory of weights and optimizer state once more.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> sorted(values_of(model, keras.optimizers.SGD()).arrays)
+    ['model.safetensors', 'optimizer.safetensors']
+    """
     seeds, weights = _split(model.variables)
+    arrays = {}
+    if averages_of(optimizer) is not None:
+        arrays[TRAINING] = arrays_of(model.trainable_variables, copy)
+    with averaged(model, optimizer):
+        arrays[MODEL] = arrays_of(weights, copy)
+    arrays[OPTIMIZER] = arrays_of(optimizer.variables, copy)
+    return Values(arrays, [ops.convert_to_numpy(s).tolist() for s in seeds])
+
+
+def write(folder: str | os.PathLike, values: Values, **state: Any) -> Path:
+    """Writes a checkpoint of values; see `save`.
+
+    Raises:
+        OSError: As `save`.
+
+    Example:
+
+    >>> import tempfile
+    >>> write(tempfile.mkdtemp(), Values({}, []), step=7).name
+    'step-00000007'
+    """
+    path = Path(folder) / f"step-{state['step']:08d}"
     try:
         with atomic_path(path) as temporary:
             temporary.mkdir()
-            if averages_of(optimizer) is not None:
-                write_arrays(temporary / TRAINING, model.trainable_variables)
-            with averaged(model, optimizer):
-                write_arrays(temporary / MODEL, weights)
-            write_arrays(temporary / OPTIMIZER, optimizer.variables)
+            for name, arrays in values.arrays.items():
+                write_arrays(temporary / name, arrays)
             State(
-                seeds=[ops.convert_to_numpy(seed).tolist() for seed in seeds],
+                seeds=values.seeds,
                 files={
                     file.name: sha256_of(file)
                     for file in sorted(temporary.iterdir())
@@ -116,8 +154,9 @@ def restore(
         The checkpoint's `State`.
 
     Raises:
-        InputError: A file is missing or damaged, or the checkpoint is of
-            another config, vocabulary, tokenizer or optimizer.
+        Damaged: A file is missing or damaged (it is an InputError).
+        InputError: The checkpoint is of another config, vocabulary,
+            tokenizer or optimizer.
 
     Example:
 
@@ -130,7 +169,7 @@ def restore(
     7
     """
     path = Path(path)
-    state = _checked(path)
+    state = checked(path)
     _check_tokenizer(path, state, tokenizer)
     _check_config(path, state, model)
     seeds, weights = _split(model.variables)
@@ -170,48 +209,6 @@ def prune(folder: str | os.PathLike, keep: int) -> None:
             os.rename(path, Path(holder) / path.name)
     for leftover in folder.glob(f"{TEMPORARY}*"):
         shutil.rmtree(leftover)
-
-
-def _checked(path: Path) -> State:
-    """The state of a checkpoint whose files are what was written."""
-    if not path.is_dir():
-        raise InputError(
-            f"Expected a checkpoint folder at {path}. Received: nothing "
-            "there. Pass a folder named step-..., as train.latest returns."
-        )
-    try:
-        state = read_state(path)
-    except InputError as error:
-        raise _damaged(path, STATE) from error
-    for name, expected in state.files.items():
-        if not (path / name).exists() or sha256_of(path / name) != expected:
-            raise _damaged(path, name)
-    return state
-
-
-def _damaged(path: Path, name: str) -> InputError:
-    older = [
-        other for other in checkpoints(path.parent) if other.name < path.name
-    ]
-    intact = next((p for p in reversed(older) if _is_intact(p)), None)
-    advice = (
-        f"{intact.name} is intact: remove {path.name} and run the same "
-        "command again to continue from there."
-        if intact
-        else "No older checkpoint is intact: train into another folder."
-    )
-    return InputError(
-        f"Expected the checkpoint {path} as it was written. Received: "
-        f"{name} is missing, cut short or changed. {advice}"
-    )
-
-
-def _is_intact(path: Path) -> bool:
-    try:
-        files = read_state(path).files
-        return all(sha256_of(path / n) == h for n, h in files.items())
-    except (InputError, OSError):
-        return False
 
 
 def _check_tokenizer(path: Path, state: State, tokenizer: str | None) -> None:

@@ -15,7 +15,7 @@ SAMPLES, CHECKPOINTS, BOARD = "samples.jsonl", "checkpoints", "tensorboard"
 BAD_BATCH = "bad_batch.json"
 LOCK = ".lock"
 # Settings that may change when a run is resumed: the losses stay the same.
-FREE = {"keep", "precision", "strategy"} | {
+FREE = {"keep", "precision", "strategy", "save_in_background"} | {
     f"{name}_every" for name in ("validate", "checkpoint", "sample")
 }
 

@@ -16,6 +16,11 @@ class Run:
         seconds: Time spent before this process.
         skipped: Batches left out by going back to a checkpoint: step s takes
             the batch of step s + skipped.
+        kwh: Energy used so far, or None if nobody knows.
+
+    Attributes:
+        save_seconds: How long training waited for checkpoints.
+        carried: Tokens in the metrics that an earlier process counted.
 
     Example:
 
@@ -32,9 +37,11 @@ class Run:
         seconds: float = 0.0,
         started: float | None = None,
         skipped: int = 0,
+        kwh: float | None = None,
     ):
         self.total_steps, self.step, self.tokens = total_steps, step, tokens
-        self.skipped = skipped
+        self.skipped, self.kwh = skipped, kwh
+        self.save_seconds, self.carried = 0.0, 0.0
         self._before = seconds
         self._started = time.monotonic() if started is None else started
         self.measured_tokens, self.measured_seconds = 0.0, 0.0
@@ -131,7 +138,8 @@ class Measure(keras.callbacks.Callback):
             logs[name.replace("val_", "validation_")] = logs.pop(name)
         seconds = (self._end or 0.0) - self._clock
         counted = (self._steps - self._skipped) / self._steps
-        speed = self._speed(tokens * counted, seconds)
+        speed = self._speed((tokens - run.carried) * counted, seconds)
+        run.carried = 0.0
         logs |= {
             "step": run.step,
             "tokens": run.tokens,

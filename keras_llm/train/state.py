@@ -24,6 +24,9 @@ class State(Record):
         skipped: Batches left out by going back: the next step takes the one
             of step + skipped.
         validation_loss: Nats per token, if it was measured at this step.
+        metrics: Values of the metrics since the last line of the history,
+            if the step is between two lines.
+        kwh: Energy used so far, if it is known.
 
     Example:
 
@@ -40,6 +43,8 @@ class State(Record):
     seconds: float = 0.0
     skipped: int = 0
     validation_loss: float | None = None
+    metrics: list[Any] | None = None
+    kwh: float | None = None
 
 
 def checkpoints(folder: str | os.PathLike) -> list[Path]:

@@ -35,8 +35,10 @@ from keras_llm.train.folder import (
     check_unchanged,
     config_of,
 )
+from keras_llm.train.intact import Damaged
 from keras_llm.train.measure import Measure, Run
 from keras_llm.train.plan import plan_steps
+from keras_llm.train.preemption import StopOnSignal
 from keras_llm.train.progress_line import ProgressLine
 from keras_llm.train.recipe import optimizer_of, ramp_of, schedule_of
 from keras_llm.train.recover import Recovery
@@ -120,27 +122,33 @@ class Training(Recovery):
         report = TrainReport.load(self.out / REPORT)
         # As the folder has it now: it may have been moved since.
         places = self._places()
-        self._restore(Path(str(places["checkpoint"])), None)
+        try:
+            self.restore(Path(str(places["checkpoint"])), None)
+        except Damaged:
+            return None  # go on from the one before
         return dataclasses.replace(report, **places)
 
     def run(self) -> TrainReport:
         """Trains from the last checkpoint, or from the start."""
+        with self.noting_signals():
+            return self._run()
+
+    def _run(self) -> TrainReport:
         trainer = self._trainer()
-        state = self._resumed_state(trainer)
-        # Read by all before the chief writes; the same for all, or an error.
-        self.distribution.require_same(state.step)
+        state = self.resumed_state(trainer)
         batches = self.batches_from(state.step + state.skipped)
         total = self._planned_steps(trainer, batches)
         if self.settings.steps is None and keras.backend.backend() == "jax":
             # JAX has the measured schedule compiled in as a constant.
             trainer = self._trainer()
-            self._resumed_state(trainer)
+            self.resumed_state(trainer)
         self.schedule.plan(total, self.settings.warmup(total))
         run = Run(total, state.step, state.tokens, state.seconds, self.started)
         run.stopped = self.limit is not None and self.distribution.any(
             run.seconds >= self.limit
         )
-        run.skipped = state.skipped
+        run.skipped, run.kwh = state.skipped, state.kwh
+        self.carried = state.metrics
         if not run.finished:
             self.fit_on(trainer, batches, run)
         self.distribution.gather([run.step])  # the last checkpoint is there
@@ -157,26 +165,15 @@ class Training(Recovery):
     def _new_trainer(self) -> TokenTrainer:
         s = self.settings
         trainer = TokenTrainer(
-            self.model, s.accumulate, s.clip_norm, s.z_loss, s.label_smoothing
+            self.model,
+            *(s.accumulate, s.clip_norm, s.z_loss, s.label_smoothing),
+            loss_chunk=s.loss_chunk,
         )
         self.schedule = schedule_of(s)
         optimizer = optimizer_of(s, self.schedule, self.model)
         optimizer.build(trainer.trainable_variables)
         trainer.compile(optimizer)
         return trainer
-
-    def _resumed_state(self, trainer: TokenTrainer) -> state_files.State:
-        path = state_files.latest(self.folder) if self.folder else None
-        if path is None:
-            return state_files.State(step=0, seeds=[], files={})
-        state = self._restore(path, trainer.optimizer)
-        state_files.best(path.parent)  # reads all: a damaged one shows now
-        return state
-
-    def _restore(self, path: Path, optimizer: Any) -> state_files.State:
-        return checkpoint.restore(
-            path, self.model, optimizer, self.source.tokenizer
-        )
 
     def _planned_steps(self, trainer: TokenTrainer, batches: Any) -> int:
         """Decides once; a resumed run reads what was decided."""
@@ -240,24 +237,43 @@ class Training(Recovery):
         per = self.settings.validate_every // every
         validate_at = [*range(per, windows, per), windows]
         with contextlib.ExitStack() as stack:
-            trainer.fit(
-                batches,
-                epochs=windows,
-                initial_epoch=run.step // every,
-                steps_per_epoch=every,
-                validation_data=self._validation_batches(),
-                validation_freq=validate_at,
-                callbacks=self._callbacks(run, validate_at, stack),
-                shuffle=False,
-                verbose=0,
-            )
+            calls = self._callbacks(run, validate_at, stack)
+            for part, steps, end in self._stretches(batches, run, windows):
+                trainer.fit(
+                    part,
+                    epochs=end,
+                    initial_epoch=run.step // every,
+                    steps_per_epoch=steps,
+                    validation_data=self._validation_batches(),
+                    validation_freq=validate_at,
+                    callbacks=calls,
+                    shuffle=False,
+                    verbose=0,
+                )
+
+    def _stretches(
+        self, batches: Any, run: Run, windows: int
+    ) -> Iterator[tuple[Any, int, int]]:
+        """Batches, steps of a window and the last window of each `fit`.
+
+        One, and before it what is left of a window that a signal cut.
+        """
+        every = self.settings.log_every
+        rest = -run.step % every
+        if rest:
+            yield batches, rest, run.step // every + 1
+            batches = self.batches_from(run.step + run.skipped)
+        if not run.finished:
+            yield batches, every, windows
 
     def _callbacks(
         self, run: Run, validate_at: list[int], stack: contextlib.ExitStack
     ) -> list[keras.callbacks.Callback]:
         s = self.settings
         per_speed = self._flops() / self._peak()
+        carried, self.carried = self.carried, None
         calls = [
+            StopOnSignal(run, self.signals, self.distribution, carried),
             Measure(run, per_speed, self.limit, validate_at),
             StopOnNan(s.learning_rate, functools.partial(self.set_aside, run)),
         ]
@@ -277,18 +293,25 @@ class Training(Recovery):
             # The line of a step comes before its checkpoint: a kill between
             # them only means that the line is written again.
             calls += [
-                MetricsFile(self.out / HISTORY, run.step),
-                stack.enter_context(board),
-                Checkpoints(
-                    run,
-                    self.out / CHECKPOINTS,
-                    s.checkpoint_every,
-                    s.keep,
-                    self.source.tokenizer,
+                MetricsFile(
+                    self.out / HISTORY, run.step - run.step % s.log_every
                 ),
+                stack.enter_context(board),
+                stack.enter_context(self._checkpoints(run)),
             ]
         line = stack.enter_context(ProgressLine(run))
         return [*calls, line, *self.callbacks]
+
+    def _checkpoints(self, run: Run) -> Checkpoints:
+        s = self.settings
+        return Checkpoints(
+            run,
+            Path(str(self.folder)),
+            s.checkpoint_every,
+            s.keep,
+            self.source.tokenizer,
+            background=s.save_in_background,
+        )
 
     def _described(self, run: Run) -> dict[str, Any]:
         return self._plan(run.total_steps).to_dict()
