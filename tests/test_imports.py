@@ -16,7 +16,11 @@ from sources import PACKAGES, ROOT, module_name, source_files
 RANKS = {
     "errors": 0,
     "estimate": 0,
+    "estimate_flops": 0,
+    "estimate_memory": 0,
+    "estimate_plan": 0,
     "files": 0,
+    "hardware": 0,
     "progress": 0,
     "config": 0,
     "records": 0,

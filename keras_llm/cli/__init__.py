@@ -5,6 +5,7 @@ from keras_llm.cli import (  # noqa: F401
     artifact,
     chat,
     corpus,
+    estimate,
     hub,
     info,
     launch,

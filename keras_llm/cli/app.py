@@ -26,7 +26,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # The order in which a corpus becomes a server; the help keeps it.
 VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
-ORDER = ("quickstart", *VERBS, "launch", "import", "generate", "chat", "info")
+ORDER = (
+    *("quickstart", *VERBS, "launch", "import", "generate", "chat", "info"),
+    *("estimate", "sweep", "scaling"),
+)
 
 INTERRUPTED = (
     "Stopped. What was finished is kept: run the same command again to go on."
@@ -75,7 +78,7 @@ class Verbs(TyperGroup):
             _complain(sentence(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            _complain(INTERRUPTED)
+            _complain(str(error) or INTERRUPTED)
             raise typer.Exit(130) from error
 
 

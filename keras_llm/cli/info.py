@@ -85,7 +85,7 @@ def info(
 
 
 def describe(name: str) -> Described:
-    """Finds what a name means: a folder with a model, or else a preset.
+    """Finds what a name means: a folder or a config file, or else a preset.
 
     Raises:
         InputError: It is neither, with names that are near.
@@ -101,6 +101,13 @@ def describe(name: str) -> Described:
             f"Expected a model folder at {path}: one that CausalLM.save or "
             "`keras-llm train` wrote to the end, or one with a config.json. "
             "Received: a folder without these."
+        )
+    if path.is_file():
+        return Described(
+            title=f"Config {path}",
+            config=DecoderConfig.load(path),
+            facts={},
+            next=command("estimate", path),
         )
     return _preset(name)
 

@@ -1,0 +1,350 @@
+"""estimate: what a training run will take, before it is started."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from keras_llm.cli.app import verb
+from keras_llm.cli.console import report, start_tensorflow
+from keras_llm.cli.info import SERVED, describe, size_text
+from keras_llm.errors import InputError
+from keras_llm.estimate_memory import COMPUTE, STRATEGIES, Memory, Setup
+from keras_llm.estimate_plan import MFU, Plan, as_dictionary, compare, plan
+from keras_llm.hardware import (
+    DEVICES,
+    Device,
+    carbon_intensity,
+    find_hardware,
+    split_hardware,
+)
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+ROWS = 8  # of a device in a step, unless --batch says otherwise
+HOSTS = ("laptop", "this")
+PARTS = ("weights", "gradients", "optimizer", "activations", "logits")
+
+
+@verb(
+    "keras-llm estimate gpt2 --tokens 10B --hardware h100x8",
+    "keras-llm estimate small --tokens 100M --hardware this --json",
+    panel="Plan and search",
+)
+def estimate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A preset of the zoo, a folder that holds a model, or one "
+            "with a config.json."
+        ),
+    ] = "small",
+    tokens: Annotated[
+        str, typer.Option(help="To train on: 300M, 10B, 1.5T.")
+    ] = "1B",
+    hardware: Annotated[
+        str,
+        typer.Option(
+            help=f"Of {', '.join(DEVICES)} or this (measured); h100x8 for 8."
+        ),
+    ] = "this",
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Rows in a step, over all devices.",
+            show_default=f"{ROWS} a device",
+        ),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens in a row.",
+            show_default=f"the model's, at most {SERVED}",
+        ),
+    ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="float32, mixed_bfloat16, mixed_float16, or auto: the "
+            "fastest of the device."
+        ),
+    ] = "auto",
+    strategy: Annotated[
+        str,
+        typer.Option(
+            help="single, data_parallel, mirrored, fsdp, or model_parallel "
+            "with its mesh: 'model_parallel 4x2' cuts rows in 4 and layers "
+            "in 2."
+        ),
+    ] = "auto",
+    optimizer: Annotated[
+        str, typer.Option(help="adamw, muon, lion or schedule_free.")
+    ] = "adamw",
+    optimizer_state: Annotated[
+        str, typer.Option(help="float32 or bfloat16.")
+    ] = "float32",
+    ema: Annotated[
+        bool, typer.Option(help="Keep an average of the weights.")
+    ] = False,
+    accumulate: Annotated[
+        int, typer.Option(help="Micro-batches in a step.")
+    ] = 1,
+    remat: Annotated[
+        bool, typer.Option(help="Compute activations twice.")
+    ] = False,
+    loss_chunk: Annotated[
+        int | None,
+        typer.Option(help="Tokens whose logits are held at a time."),
+    ] = None,
+    mfu: Annotated[
+        float,
+        typer.Option(help="Share of the peak that matrix products reach."),
+    ] = MFU,
+    region: Annotated[
+        str,
+        typer.Option(
+            help="Where the power is from: world, us, germany, france, ... "
+            "or grams of CO2 for a kWh."
+        ),
+    ] = "world",
+    price: Annotated[
+        float | None, typer.Option(help="Of one device for an hour.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.")
+    ] = False,
+) -> None:
+    """Say what training a model takes: memory, time, energy, money.
+
+    Nothing is built or downloaded; `--hardware this` multiplies matrices for
+    a second to see what the machine can do. Memory is fitted to steps of
+    TensorFlow on a CPU and an upper bound elsewhere. Energy is that of the
+    devices at their limit. GB are 10^9 bytes.
+    """
+    found = describe(model)
+    device, count = device_of(hardware)
+    name, axis = strategy_of(strategy, count)
+    setup = Setup(
+        batch_size=ROWS * count if batch is None else batch,
+        context=context or min(found.config.context_length, SERVED),
+        precision=_precision(precision, device),
+        devices=count,
+        strategy=name,
+        model_axis=axis,
+        optimizer=optimizer,
+        optimizer_state=optimizer_state,
+        ema=ema,
+        accumulate=accumulate,
+        remat=remat,
+        loss_chunk=loss_chunk,
+    )
+    host = device.name in HOSTS
+    planned = plan(
+        found.config,
+        device,
+        setup,
+        tokens=tokens_of(tokens),
+        mfu=mfu,
+        carbon=carbon_intensity(region),
+        price=price,
+        host=host,
+    )
+    rows = list(compare(found.config, device, setup, host))
+    if as_json:
+        typer.echo(_json(planned, device, setup, rows))
+        return
+    report(f"{found.title} on {count} x {device.title}", _facts(planned, setup))
+    console = Console()
+    console.print(_memory(rows, device))
+    for line in _verdict(planned):
+        console.print(line, highlight=False)
+
+
+def tokens_of(text: str) -> int:
+    """Returns the number that "300M" or "10B" means.
+
+    Raises:
+        InputError: It is no number.
+
+    Example:
+
+    >>> tokens_of("1.5B"), tokens_of("2_000")
+    (1500000000, 2000)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([KMBT]?)", _plain(text))
+    if not found:
+        raise InputError(
+            "Expected --tokens as a number with K, M, B or T, for example "
+            f"10B. Received: {text!r}."
+        )
+    return round(float(found[1]) * UNITS[found[2]])
+
+
+def _plain(text: str) -> str:
+    return text.replace("_", "").replace(",", "").strip().upper()
+
+
+def strategy_of(text: str, devices: int) -> tuple[str, int]:
+    """Returns the strategy and how many devices share a layer.
+
+    Raises:
+        InputError: No such strategy, or a mesh of another size.
+
+    Example:
+
+    >>> strategy_of("auto", 8), strategy_of("model_parallel 4x2", 8)
+    (('data_parallel', 1), ('model_parallel', 2))
+    """
+    name, _, mesh = text.strip().partition(" ")
+    if name == "auto":
+        return ("data_parallel" if devices > 1 else "single"), 1
+    sizes = re.fullmatch(r"(\d+)x(\d+)", mesh.strip())
+    if name == "model_parallel" and sizes:
+        data, axis = int(sizes[1]), int(sizes[2])
+        if data * axis == devices:
+            return name, axis
+    elif name in STRATEGIES[:-1] and not mesh:
+        return name, 1
+    raise InputError(
+        f"Expected one of {', '.join(STRATEGIES[:-1])}, or model_parallel "
+        f"with a mesh of all {devices} devices such as 'model_parallel "
+        f"{devices}x1'. Received: {text!r}."
+    )
+
+
+def device_of(name: str) -> tuple[Device, int]:
+    """Returns the device and its count; "this" is measured.
+
+    Raises:
+        InputError: No such device.
+    """
+    kind, count = split_hardware(name)
+    if kind != "this":
+        return find_hardware(name)
+    if count > 1:
+        raise InputError(
+            f"Expected only one of this machine. Received: {name!r}."
+        )
+    start_tensorflow()
+    from keras_llm.train import measured_peak
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    flops = {dtype: measured_peak(dtype) for dtype in ("float32", "bfloat16")}
+    return Device(
+        name="this",
+        title="this machine, measured",
+        flops=flops,
+        memory=float(memory),
+        bandwidth=None,
+        watts=None,
+        source="measured",
+    ), 1
+
+
+def _precision(name: str, device: Device) -> str:
+    """The fastest that the device multiplies, for "auto"."""
+    if name != "auto":
+        return name
+    known = [p for p, dtype in COMPUTE.items() if dtype in device.flops]
+    best = max(known, key=lambda p: device.flops[COMPUTE[p]])
+    # float16 needs loss scaling, so bfloat16 where both are as fast.
+    equal = device.flops.get("bfloat16") == device.flops[COMPUTE[best]]
+    return "mixed_bfloat16" if equal else best
+
+
+def _facts(found: Plan, setup: Setup) -> dict[str, Any]:
+    """The lines of the first table."""
+    parts, cost = found.parameters, found.flops
+    facts: dict[str, Any] = {"parameters": parts.total}
+    if parts.idle:
+        facts["active for a token"] = parts.active
+    facts |= {
+        "FLOPs a token, forward": f"{cost.forward:.3e}",
+        "FLOPs a token, backward": f"{cost.backward:.3e}",
+        "FLOPs of the run": f"{found.total_flops:.3e}",
+        "tokens": found.tokens,
+        "compute-optimal tokens": f"{found.optimal_tokens:,} "
+        f"(20 a parameter; this budget's best size: "
+        f"{found.optimal_parameters:,} parameters)",
+        "precision": setup.precision,
+        "steps": f"{found.steps:,} of {setup.batch_size} rows",
+        "time of a step": _time(found.seconds_per_step),
+        "time": _time(found.days * 86400),
+        "energy": _number(found.kilowatt_hours, "kWh"),
+        "CO2": _number(found.kilograms_co2, "kg"),
+        "price": _number(found.price, ""),
+        "a checkpoint": size_text(found.checkpoint),
+        "the model's folder": size_text(found.model_folder),
+        "KV cache of a sequence": size_text(found.kv_cache),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _number(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value:,.4g} {unit}".strip()
+
+
+def _time(seconds: float) -> str:
+    """Seconds in a unit that a person reads."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.3g} seconds"
+
+
+def _memory(rows: list[tuple[str, str, Memory]], device: Device) -> Table:
+    """Memory of a device by part, for each strategy and precision."""
+    title = f"Memory of a device, of {size_text(round(device.memory))}"
+    table = Table(title=title, title_justify="left")
+    for name in ("strategy", "precision"):
+        table.add_column(name, style="cyan")
+    for name in (*PARTS, "other", "all", "fits"):
+        table.add_column(name, justify="right")
+    for name, precision, held in rows:
+        parts = [getattr(held, part) for part in PARTS]
+        sizes = (*parts, held.total - sum(parts), held.total)
+        fits = "yes" if held.total <= device.memory else "no"
+        table.add_row(name, precision, *map(size_text, sizes), fits)
+    return table
+
+
+def _verdict(found: Plan) -> Iterator[str]:
+    """Whether it fits, and what to change if not."""
+    held, room = size_text(found.memory.total), size_text(int(found.available))
+    if found.fits:
+        yield f"It fits: {held} of {room}."
+        return
+    yield f"It does not fit: {held} of {room}. One on top of the other:"
+    for lever in found.levers:
+        end = "  fits" if lever.fits else ""
+        yield f"  {lever.change:44} {size_text(lever.memory):>12}{end}"
+    if not any(lever.fits for lever in found.levers):
+        yield "  Not enough. Take a smaller model, or a shorter context."
+
+
+def _json(
+    found: Plan,
+    device: Device,
+    setup: Setup,
+    rows: list[tuple[str, str, Memory]],
+) -> str:
+    """Everything, for programs."""
+    values = {
+        "hardware": device.to_dict(),
+        "setup": setup.to_dict(),
+        "plan": as_dictionary(found),
+        "strategies": [
+            {
+                "strategy": name,
+                "precision": precision,
+                "memory": held.to_dict() | {"total": held.total},
+                "fits": held.total <= device.memory,
+            }
+            for name, precision, held in rows
+        ],
+    }
+    return json.dumps(values, indent=2)
