@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def killer(out: Path, when: str) -> Any:
             if f"{self.steps}!" == when:
                 note_death()
                 os.kill(os.getppid(), signal.SIGTERM)
+                time.sleep(2)  # by then it has come back to us
             if str(self.steps) == when:
                 die()
             if self.steps == 2 and when[-1] == "s":
@@ -61,8 +63,9 @@ def killer(out: Path, when: str) -> Any:
 def main(kind: str, rows: str, out: str, *faults: str) -> None:
     """Trains, and says so at the end."""
     from keras_llm.data import open_rows
-    from keras_llm.train import distribution
+    from keras_llm.train import distribution, preemption
 
+    preemption.AGREE_EVERY = 0.0  # at every step: there are few
     chosen = mirrored() if kind == "mirrored" else distribution(kind)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,7 +24,11 @@ from keras_llm.train.losses import (
     compiled_token_loss,
     token_loss,
 )
-from keras_llm.train.token_metrics import GradientNorm, TokenMetrics
+from keras_llm.train.token_metrics import (
+    GradientNorm,
+    GroupNorms,
+    TokenMetrics,
+)
 
 # A type checker takes one class as a base, so it reads TensorFlow's.
 if keras.backend.backend() == "jax" and not TYPE_CHECKING:
@@ -103,6 +107,8 @@ class TokenTrainer(BackendStep):
         with self.distribution.scope():
             self.token_metrics = TokenMetrics()
             self.norm_metric = GradientNorm("gradient_norm")
+            paths = [v.path for v in decoder.trainable_variables]
+            self.group_norms = GroupNorms(paths)
         self._token_loss = compiled_token_loss()
         self._chunked: ChunkedLoss | None = chunked_loss(decoder, loss_chunk)
 
@@ -165,7 +171,7 @@ class TokenTrainer(BackendStep):
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """What `fit` resets at the start of an epoch."""
-        return [self.token_metrics, self.norm_metric]
+        return [self.token_metrics, self.norm_metric, self.group_norms]
 
     def unpack(self, data: Any) -> tuple[Any, Any, Any]:
         """Returns inputs, targets and weights; weights default to ones."""
@@ -206,16 +212,23 @@ class TokenTrainer(BackendStep):
             logits, targets, weights, self.z_loss, self.label_smoothing
         )
 
-    def clip(self, gradients: list[Any]) -> tuple[list[Any], Any]:
-        """Returns the gradients within the limit and the norm they had."""
-        squares = [ops.sum(ops.square(g)) for g in gradients]
-        norm = ops.sqrt(sum(squares))
-        if self.clip_norm is None:
-            return gradients, norm
-        scale = self.clip_norm / ops.maximum(norm, self.clip_norm)
-        return [g * ops.cast(scale, g.dtype) for g in gradients], norm
+    def clip(self, gradients: list[Any]) -> tuple[list[Any], Any, Any]:
+        """Returns the gradients within the limit, and the norms they had.
 
-    def record(self, loss: TokenLoss, norm: Any = None) -> dict[str, Any]:
+        Returns:
+            Gradients, the norm of all, and `(groups,)` of groups of layers.
+        """
+        squares = [ops.sum(ops.square(g)) for g in gradients]
+        norm, groups = ops.sqrt(sum(squares)), self.group_norms.of(squares)
+        if self.clip_norm is None:
+            return gradients, norm, groups
+        scale = self.clip_norm / ops.maximum(norm, self.clip_norm)
+        clipped = [g * ops.cast(scale, g.dtype) for g in gradients]
+        return clipped, norm, groups
+
+    def record(
+        self, loss: TokenLoss, norm: Any = None, groups: Any = None
+    ) -> dict[str, Any]:
         """Adds a batch to the metrics and returns the means so far.
 
         A guard leaves out what is not finite, so the metrics do so, too.
@@ -225,11 +238,13 @@ class TokenTrainer(BackendStep):
             finite = ops.isfinite(loss.objective + norm)
             loss = TokenLoss(*(ops.where(finite, x, 0.0) for x in loss))
             norm = ops.where(finite, norm, 0.0)
+            groups = ops.where(finite, groups, 0.0)
             counts = ops.cast(finite, "float32")
         self.token_metrics.update_state(loss)
         logs = self.token_metrics.result()
         if norm is not None:
             self.norm_metric.update_state(norm, sample_weight=counts)
+            self.group_norms.update_state(groups, sample_weight=counts)
             logs["gradient_norm"] = self.norm_metric.result()
         return logs
 

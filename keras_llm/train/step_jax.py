@@ -44,7 +44,7 @@ class BackendStep(keras.Model):
             trainable, fixed, batch, tokens
         )
         fixed = self._with_next_seeds(fixed)
-        gradients, norm = self.clip(gradients)
+        gradients, norm, groups = self.clip(gradients)
         mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             rate = ops.convert_to_tensor(self.optimizer.learning_rate)
@@ -52,7 +52,7 @@ class BackendStep(keras.Model):
             trainable, optimizer = self.optimizer.stateless_apply(
                 optimizer, gradients, trainable
             )
-        logs, metrics = self._recorded(metrics, loss, norm)
+        logs, metrics = self._recorded(metrics, loss, norm, groups)
         logs["learning_rate"] = rate
         return logs, (trainable, fixed, optimizer, metrics)
 
@@ -67,12 +67,12 @@ class BackendStep(keras.Model):
         return logs, (trainable, fixed, metrics)
 
     def _recorded(
-        self, metrics: list, loss: TokenLoss, norm: Any = None
+        self, metrics: list, loss: TokenLoss, *norms: Any
     ) -> tuple[dict, list]:
         variables = self.metrics_variables
         mapping = list(zip(variables, metrics, strict=True))
         with keras.StatelessScope(state_mapping=mapping) as scope:
-            logs = self.record(loss, norm)
+            logs = self.record(loss, *norms)
         return logs, [scope.get_current_value(v) for v in variables]
 
     def _with_next_seeds(self, fixed: list) -> list:

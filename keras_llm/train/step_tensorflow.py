@@ -32,11 +32,12 @@ class BackendStep(StrategyFunctions):
             compute = tf.function(compute, jit_compile=True, autograph=False)
         loss, gradients = total(compute(batch, tokens, first_row))
         next_seeds(self.decoder._flatten_layers())
-        gradients, norm = self.clip(gradients)
+        gradients, norm, groups = self.clip(gradients)
         rate = tf.identity(self.optimizer.learning_rate)
         with self.observing(loss, norm):
             self.optimizer.apply(gradients, self.trainable_variables)
-        return {**self.record(loss, norm), "learning_rate": rate}
+        logs = self.record(loss, norm, groups)
+        return {**logs, "learning_rate": rate}
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Scores a batch; returns the means so far."""

@@ -1,8 +1,10 @@
 """The numbers of a step as means over tokens, the same in all replicas."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_llm.train.losses import TokenLoss
@@ -69,3 +71,64 @@ class TokenMetrics(SameEverywhere):
             "accuracy": self.sums["correct"] / tokens,
             "tokens": self.sums["tokens"] * 1.0,
         }
+
+
+def group_of(path: str) -> str:
+    """Returns the group of layers a variable belongs to, by its path.
+
+    Example:
+
+    >>> group_of("block_3/attention/query/kernel")
+    'block_3'
+    """
+    return path.split("/", 1)[0]
+
+
+class GroupNorms(SameEverywhere):
+    """Mean over steps of the gradient norm of each group of layers.
+
+    A group is a layer of the decoder: `token_embedding`, `block_0`, ... It
+    is no part of the logs: `norms()` returns it.
+
+    Args:
+        paths: Of the variables, in the order of the gradients.
+
+    Example:
+
+    >>> norms = GroupNorms(["a/kernel", "a/bias", "b/kernel"])
+    >>> norms.update_state(norms.of([9.0, 16.0, 4.0]))
+    >>> norms.norms()
+    {'a': 5.0, 'b': 2.0}
+    """
+
+    def __init__(self, paths: Iterable[str], name: str = "group_norms"):
+        super().__init__(name=name, dtype="float32")
+        groups = [group_of(path) for path in paths]
+        self.groups = list(dict.fromkeys(groups))
+        self._numbers = [self.groups.index(group) for group in groups]
+        shape = (len(self.groups),)
+        self.total = self.add_variable(shape, "zeros", name="total")
+        self.count = self.add_variable((), "zeros", name="count")
+
+    def of(self, squares: list[Any]) -> Any:
+        """Returns `(groups,)` norms from each gradient's sum of squares."""
+        squares = [ops.cast(square, "float32") for square in squares]
+        sums = ops.segment_sum(
+            ops.stack(squares), np.array(self._numbers), len(self.groups)
+        )
+        return ops.sqrt(sums)
+
+    def update_state(self, norms: Any, sample_weight: Any = None) -> None:
+        """Adds a step; a weight of 0 leaves it out."""
+        self.total.assign_add(norms)
+        self.count.assign_add(1.0 if sample_weight is None else sample_weight)
+
+    def result(self) -> dict[str, Any]:
+        """Returns nothing for the logs, which are numbers."""
+        return {}
+
+    def norms(self) -> dict[str, float]:
+        """Returns the means since the last reset."""
+        total, count = map(ops.convert_to_numpy, (self.total, self.count))
+        means = (total / max(float(count), 1.0)).tolist()
+        return dict(zip(self.groups, means, strict=True))
