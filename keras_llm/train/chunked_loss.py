@@ -21,8 +21,8 @@ from keras_llm.model import Decoder, decoder_inputs
 from keras_llm.train.losses import TokenLoss
 from keras_llm.train.settings import check_loss_chunk
 
-ROOM = 2**26  # logits of a slice, where "auto" slices: 256 MB in float32
-WHOLE = 2**27  # logits up to which "auto" takes them whole
+ROOM = 2**25  # logits of a slice, where "auto" slices: 128 MB in float32
+WHOLE = 2**26  # logits up to which "auto" takes them whole
 
 
 class Head(NamedTuple):
@@ -55,9 +55,7 @@ class Head(NamedTuple):
 
     def logits(self, hidden: Any, kernel: Any) -> Any:
         """Returns `(n, vocabulary)` for `(n, width)`, both in `dtype`."""
-        logits = ops.einsum(
-            "nd,vd->nv" if self.tied else "nd,dv->nv", hidden, kernel
-        )
+        logits = _product(hidden, kernel, self.tied)
         if self.softcap is None:
             return logits
         return ops.tanh(logits / self.softcap) * self.softcap
@@ -72,8 +70,8 @@ class ChunkedLoss:
     Args:
         decoder: From `build_decoder`.
         chunk: Tokens in a slice; "auto" takes all at once while the logits
-            of a (micro-)batch have at most 2**27 numbers, else as many as
-            have 2**26.
+            of a (micro-)batch have at most 2**26 numbers, else as many as
+            have 2**25.
 
     Raises:
         InputError: Another kind of model, or a head that was quantized or
@@ -117,13 +115,20 @@ class ChunkedLoss:
             return tokens > self.chunk
         return tokens * self.head.vocabulary > WHOLE
 
+    @property
+    def tokens(self) -> int:
+        """Tokens in a slice, about."""
+        if isinstance(self.chunk, int):
+            return self.chunk
+        return ROOM // self.head.vocabulary
+
     def __call__(
         self,
         inputs: Any,
         targets: Any,
         weights: Any,
         loss: Callable[..., TokenLoss],
-        training: bool = False,
+        training: bool | None = False,
     ) -> TokenLoss:
         """Returns the sums of a batch.
 
@@ -139,8 +144,7 @@ class ChunkedLoss:
         hidden = ops.cast(hidden, head.dtype)
         kernel = ops.cast(head.variable, head.dtype)
         rows, time, width = ops.shape(hidden)
-        tokens = ROOM // head.vocabulary if self.chunk == "auto" else self.chunk
-        size = _positions(tokens, rows)
+        size = _positions(self.tokens, rows)
         targets, weights = (
             ops.reshape(_sliced(x, rows, time, size), (-1, rows * size))
             for x in (targets, weights)
@@ -153,7 +157,7 @@ class ChunkedLoss:
         def sums(hidden: Any, kernel: Any) -> Any:
             parts = _sliced(hidden, rows, time, size)
             parts = ops.reshape(parts, (-1, rows * size, width))
-            found, *gradients = _loop(part, parts, kernel, training)
+            found, *gradients = _loop(part, parts, kernel, bool(training))
 
             def gradient(*args: Any, upstream: Any = None) -> tuple:
                 (scale, *_) = ops.unstack(args[0] if args else upstream, 4)
@@ -223,6 +227,15 @@ def head_of(decoder: keras.Model) -> Head:
         table.logit_soft_cap,
         table.reverse_dtype,
     )
+
+
+def _product(x: Any, kernel: Any, transposed: bool) -> Any:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Neither the kernel nor its gradient is written out transposed.
+        return tf.matmul(x, kernel, transpose_b=transposed)
+    return ops.matmul(x, ops.transpose(kernel) if transposed else kernel)
 
 
 def _positions(tokens: int, rows: Any) -> Any:

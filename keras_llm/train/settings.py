@@ -90,8 +90,8 @@ class TrainConfig(Record):
             vocabulary while training; losses are reported without it.
             Default: 0.
         loss_chunk: Tokens whose logits are in memory at a time; None for
-            all; "auto" slices where a micro-batch has over 2**27 logits, for
-            which 512 MB are needed several times. Default: "auto".
+            all; "auto" slices where a micro-batch has over 2**26 logits, for
+            which 256 MB are needed several times. Default: "auto".
         precision: "float32", "mixed_bfloat16", or "auto": whatever the model
             was built with. A model has its precision from
             `build_decoder(config, dtype=choose_precision())`.
