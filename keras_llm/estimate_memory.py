@@ -121,8 +121,7 @@ class Memory(Record):
 
     Args:
         weights: float32.
-        gradients: float32; with accumulation there are two, the sum and the
-            newest.
+        gradients: float32; with accumulation three: sum, newest, new sum.
         optimizer: Moments, and the average of the weights if there is one.
         activations: What the backward pass of the blocks needs.
         logits: Logits, their gradient and what the loss holds beside them.
@@ -152,57 +151,16 @@ class Memory(Record):
         return sum(dataclasses.astuple(self))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Kept:
-    """How many copies of what a step of a block holds at its fullest.
-
-    Args:
-        hidden: Tensors as wide as the residual stream.
-        heads: As wide as all query heads; `turned` more with rotary positions.
-        scores: Attention weights of all blocks; `newest` more of one block.
-        inner: As wide as the MLP, without and with a gate.
-        logits: Of the logits in float32, the logits themselves included.
-        table: Of the gradient of a token table, on its way to the optimizer.
-    """
-
-    hidden: float
-    heads: float
-    turned: float
-    scores: float
-    newest: float
-    plain: float
-    gated: float
-    logits: float
-    table: float
-
-
-TENSORFLOW = {
-    4: Kept(
-        hidden=8.5,
-        heads=2,
-        turned=2,
-        scores=1,
-        newest=3,
-        plain=6,
-        gated=5,
-        logits=3,
-        table=2,
-    ),
-    2: Kept(
-        hidden=8.5,
-        heads=2,
-        turned=2,
-        scores=1,
-        newest=3,
-        plain=6,
-        gated=5,
-        logits=3,
-        table=2,
-    ),
-}
-"""Bytes of a computed value -> how often it is held, fitted on a CPU."""
+LOGITS = {4: 3.2, 2: 3.5}
+"""Bytes of a computed value -> float32 tensors as large as the logits."""
+UPDATE = 0.4  # of the gradients, in clipping and the optimizer
+TABLE_COPIES = 1  # of the token table's gradient, beside the gradient
+NEWEST = 3  # tensors as large as the attention weights of the block at work
 PROCESS = 780_000_000  # bytes of a process with TensorFlow and this library
-COMPILED = 150_000_000  # more for the smallest compiled step
+COMPILED = 130_000_000  # more for a compiled step without blocks
+BLOCK = {"rms": 24_000_000, "rms_offset": 24_000_000, "layer": 32_000_000}
+"""Norm -> more for each block of the compiled step, however small it is."""
+BLOCK_AGAIN = 6_000_000  # more, if it is computed again
 
 
 def memory_per_device(
@@ -229,7 +187,7 @@ def memory_per_device(
         part_of(path, s, setup) for path, s in shapes.items() if len(s) > 1
     )
     width = BITS[COMPUTE[setup.precision]] // 8
-    copies = 1 + (setup.accumulate > 1) + (setup.strategy == "mirrored")
+    copies = 1 + 2 * (setup.accumulate > 1) + (setup.strategy == "mirrored")
     return Memory(
         weights=FLOAT * held,
         gradients=FLOAT * held * copies,
@@ -237,8 +195,14 @@ def memory_per_device(
         activations=_activations(config, setup, width),
         logits=_logits(config, setup, width),
         working=_working(config, setup, width, matrices),
-        framework=PROCESS + COMPILED if host else 0,
+        framework=_program(config, setup) if host else 0,
     )
+
+
+def _program(config: DecoderConfig, setup: Setup) -> int:
+    """Bytes of the process and its compiled step, without tensors."""
+    block = BLOCK[config.norm] + (BLOCK_AGAIN if setup.remat else 0)
+    return PROCESS + COMPILED + block * config.num_layers
 
 
 def part_of(path: str, shape: Shape, setup: Setup) -> int:
@@ -284,28 +248,33 @@ def _tokens(config: DecoderConfig, setup: Setup) -> int:
 
 def _activations(config: DecoderConfig, setup: Setup, width: int) -> int:
     """Bytes that the backward pass keeps of all blocks."""
-    kept = TENSORFLOW[width]
-    cut = setup.model_axis
     length = setup.context or config.context_length
-    turned = kept.turned if config.rope else 0
-    heads = (config.num_heads + 2 * config.num_kv_heads) * config.head_dim
-    scores = config.num_heads * length / cut
+    scores = config.num_heads * length / setup.model_axis * width
+    block = _kept(config, width, setup.model_axis) + scores
+    if config.dropout:  # the masks, and what is left of the weights
+        block += 2 * scores + 2 * config.hidden_dim * width
+    held = block * config.num_layers
+    if setup.remat:
+        held = config.hidden_dim * width * config.num_layers + block
+    return round(_tokens(config, setup) * (held + NEWEST * scores))
+
+
+def _kept(config: DecoderConfig, width: int, cut: int) -> float:
+    """Bytes that autodiff keeps of a token in one block, without scores.
+
+    Two norms keep three tensors each, of which two are float32 whatever the
+    policy; attention keeps the scaled query, key, value and the mixed values,
+    a gated MLP both sides, the activation, its derivative and the product.
+    """
+    norms = 6 * config.hidden_dim * width
+    if width < FLOAT:
+        norms = 4 * config.hidden_dim * FLOAT + 2 * config.hidden_dim * width
+    heads = 2 * (config.num_heads + config.num_kv_heads) * config.head_dim
     inner, used = config.mlp_dim, 1
     if experts := config.experts:
         inner = experts.mlp_dim or config.mlp_dim
         used = experts.top_k + experts.shared
-    mlp = (kept.gated if config.gated else kept.plain) * inner * used
-    block = (
-        kept.hidden * config.hidden_dim
-        + (kept.heads + turned) * heads / cut
-        + kept.scores * scores
-        + mlp / cut
-    )
-    layers = config.num_layers
-    held = block * layers
-    if setup.remat:
-        held = config.hidden_dim * layers + block
-    return round(width * _tokens(config, setup) * (held + kept.newest * scores))
+    return norms + (heads + 5 * inner * used) * width / cut
 
 
 def _logits(config: DecoderConfig, setup: Setup, width: int) -> int:
@@ -314,7 +283,7 @@ def _logits(config: DecoderConfig, setup: Setup, width: int) -> int:
     if setup.loss_chunk:
         tokens = min(tokens, setup.loss_chunk)
     values = tokens * config.vocabulary_size / setup.model_axis
-    return round(TENSORFLOW[width].logits * FLOAT * values)
+    return round(LOGITS[width] * FLOAT * values)
 
 
 def _working(
@@ -324,7 +293,8 @@ def _working(
     shapes = parameter_shapes(config)
     table = part_of(TABLE, shapes[TABLE], setup)
     copies = width * matrices if width < FLOAT else 0
-    held = copies + round(TENSORFLOW[width].table * FLOAT * table)
+    update = round(UPDATE * FLOAT * matrices)  # when the copies are gone
+    held = max(copies, update) + TABLE_COPIES * FLOAT * table
     if setup.strategy == "fsdp":  # the layer at work, whole
         block = count_parameters(config).blocks // config.num_layers
         held += width * max(block, math.prod(shapes[TABLE]))
