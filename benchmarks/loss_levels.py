@@ -152,19 +152,26 @@ def draw(found: dict[str, dict], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    for name, run in found.items():
+    for number, (name, run) in enumerate(found.items()):
         for key, width in (("loss", 0.8), ("validation_loss", 2.0)):
             points = [(x["step"], x[key]) for x in run["curve"] if key in x]
             label = f"{name}: {run['validation_loss']:.3f}"
             axes.plot(
                 *zip(*points, strict=True),
+                color=f"C{number}",
                 linewidth=width,
                 label=label if width > 1 else None,
             )
-    axes.axhline(PUBLISHED, linestyle=":", color="black", linewidth=1)
-    axes.set(xlabel="step", ylabel="nats a token", ylim=(1, 6))
-    axes.legend(title="validation loss at the end")
-    figure.savefig(path, bbox_inches="tight")
+    axes.axhline(
+        PUBLISHED,
+        linestyle=":",
+        color="black",
+        linewidth=1,
+        label=f"nanoGPT's README: {PUBLISHED}",
+    )
+    axes.set(xlabel="step", ylabel="nats a token", ylim=(1.3, 3.8))
+    axes.legend(title="validation (thick; training thin)")
+    figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
 
 
 def main() -> None:
