@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 UPDATE, SIZE, SPIKES = "How to update", "Batch that grows", "Spikes"
+SPEED = "Speed and memory"
 
 Optimizer = Annotated[
     str,
@@ -101,16 +102,61 @@ GuardLimit = Annotated[
 ]
 
 
+LossChunk = Annotated[
+    str,
+    typer.Option(
+        help="Tokens whose logits are in memory at a time: auto, all or a "
+        "number.",
+        rich_help_panel=SPEED,
+    ),
+]
+Jit = Annotated[
+    str | None,
+    typer.Option(
+        help="XLA: on, off, or auto for what a short trial finds faster.",
+        rich_help_panel=SPEED,
+        show_default="the backend's default",
+    ),
+]
+StepsPerExecution = Annotated[
+    int,
+    typer.Option(
+        help="Steps that run without a look from Python.",
+        rich_help_panel=SPEED,
+    ),
+]
+Prefetch = Annotated[
+    int | None,
+    typer.Option(
+        help="Batches made ahead.",
+        rich_help_panel=SPEED,
+        show_default="tf.data decides",
+    ),
+]
+
+
 def settings_of(**given: Any) -> dict[str, Any]:
     """Returns fields of `TrainConfig` from what these options say.
 
     Example:
 
-    >>> settings_of(base_width=64, clip_norm=0.0)
-    {'base_width': 64, 'clip_norm': None, 'parametrization': 'mup'}
+    >>> settings_of(base_width=64, clip_norm=0.0, jit="on", loss_chunk="512")
+    {'base_width': 64, 'clip_norm': None, 'jit': True, 'loss_chunk': 512, \
+'parametrization': 'mup'}
     """
     if "clip_norm" in given:
         given["clip_norm"] = given["clip_norm"] or None
+    if "loss_chunk" in given:
+        given["loss_chunk"] = _chunk(given["loss_chunk"])
+    if given.get("jit") in ("on", "off"):
+        given["jit"] = given["jit"] == "on"
     if given.get("base_width") is not None:
         given["parametrization"] = "mup"
     return given
+
+
+def _chunk(text: str) -> int | str | None:
+    """None for "all", a number where it is one; others are checked later."""
+    if text == "all":
+        return None
+    return int(text) if text.isdecimal() else text

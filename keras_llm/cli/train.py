@@ -82,6 +82,10 @@ def train(
     ramp_from: options.RampFrom = None,
     guard: options.Guard = None,
     guard_limit: options.GuardLimit = 6.0,
+    loss_chunk: options.LossChunk = "auto",
+    jit: options.Jit = None,
+    steps_per_execution: options.StepsPerExecution = 1,
+    prefetch: options.Prefetch = None,
 ) -> None:
     """Pretrain a decoder on packed rows; killed runs go on exactly.
 
@@ -124,6 +128,10 @@ def train(
             ramp_from=ramp_from,
             guard=guard,
             guard_limit=guard_limit,
+            loss_chunk=loss_chunk,
+            jit=jit,
+            steps_per_execution=steps_per_execution,
+            prefetch=prefetch,
         ),
         validate_every=validate_every,
         checkpoint_every=checkpoint_every,

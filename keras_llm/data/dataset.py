@@ -33,6 +33,7 @@ def row_dataset(
     part: int = 0,
     parts: int = 1,
     sizes: Sequence[tuple[int, int]] = (),
+    prefetch: int | None = None,
 ) -> "tf.data.Dataset":
     """Returns batches of packed rows for `model.fit`.
 
@@ -57,6 +58,8 @@ def row_dataset(
         sizes: For batches that grow: pairs of the first step, ascending from
             0, and the rows that batches have from it on. Up to batch_size
             they are filled up with empty rows. Without `epochs` only.
+        prefetch: Batches made ahead of the one that is asked for. Default:
+            None, `tf.data` decides.
 
     Returns:
         A `tf.data.Dataset` of `(inputs, targets, weights)` as described in
@@ -124,7 +127,7 @@ def row_dataset(
                 tf.data.INFINITE_CARDINALITY
             )
         )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return dataset.prefetch(tf.data.AUTOTUNE if prefetch is None else prefetch)
 
 
 def row_indices(

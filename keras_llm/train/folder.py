@@ -15,7 +15,7 @@ SAMPLES, CHECKPOINTS, BOARD = "samples.jsonl", "checkpoints", "tensorboard"
 BAD_BATCH = "bad_batch.json"
 LOCK = ".lock"
 # Settings that may change when a run is resumed: the losses stay the same.
-FREE = {"keep", "precision", "strategy", "save_in_background"} | {
+FREE = {"keep", "prefetch", "precision", "strategy", "save_in_background"} | {
     f"{name}_every" for name in ("validate", "checkpoint", "sample")
 }
 
@@ -30,6 +30,7 @@ class Plan(Record):
         precision: What the model computes in.
         rows: Fingerprint of the rows, or None for a dataset.
         config: The decoder's config, or None for another model.
+        jit: Whether XLA compiles the step; None for the backend's default.
 
     Example:
 
@@ -42,6 +43,7 @@ class Plan(Record):
     precision: str
     rows: str | None = None
     config: dict[str, Any] | None = None
+    jit: bool | None = None
 
 
 def check_unchanged(folder: Path, saved: Plan, here: Plan) -> None:

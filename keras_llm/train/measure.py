@@ -111,10 +111,10 @@ class Measure(keras.callbacks.Callback):
         run = self.run
         if self._first is None:
             self._first = run.step
-        elif run.step == self._first + 1:  # the first step compiled
-            self._clock, self._skipped = time.perf_counter(), 1
-        run.step += 1
-        self._steps += 1
+        elif run.step == self._first + self._each:  # the first compiled
+            self._clock, self._skipped = time.perf_counter(), self._each
+        run.step += self._each
+        self._steps += self._each
         late = self.limit is not None and self.model.distribution.any(
             run.seconds >= self.limit
         )
@@ -150,11 +150,16 @@ class Measure(keras.callbacks.Callback):
         run.logs = dict(logs)
 
     def _speed(self, tokens: float, seconds: float) -> float | None:
-        if self.run.step == (self._first or 0) + 1:
+        if self.run.step == (self._first or 0) + self._each:
             return None  # only the compiling step so far
         self.run.measured_tokens += tokens
         self.run.measured_seconds += seconds
         return tokens / seconds
+
+    @property
+    def _each(self) -> int:
+        """Steps that run as one."""
+        return self.model.steps_per_execution
 
     def _stop_clock(self) -> None:
         if self._end is None:

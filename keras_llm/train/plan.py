@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_llm.errors import InputError
+from keras_llm.train.whole import whole_value
 
 SHARE = 0.02  # of the time to measure for
 FILL = 0.95  # of the time to plan for; the rest is noise
@@ -50,25 +50,13 @@ def plan_steps(
             save, sample. Each is done twice, because the first may compile.
 
     Returns:
-        Steps, at least 1.
+        Steps, at least 1; a multiple of the trainer's steps_per_execution.
 
     Raises:
         InputError: The time is over before the first step.
     """
     start = time.perf_counter()
-    times = _StepTimes(seconds * SHARE)
-    variables = [*trainer.variables, *trainer.optimizer.variables]
-    before = [np.array(ops.convert_to_numpy(v)) for v in variables]
-    trainer.fit(
-        batches,
-        steps_per_epoch=MOST,
-        callbacks=[times],
-        shuffle=False,
-        verbose=0,
-    )
-    step = float(np.median(np.diff(times.begins)[1:]))
-    for variable, value in zip(variables, before, strict=True):
-        variable.assign(value)
+    step = measured_step(trainer, batches, seconds * SHARE)
     step += sum(min(_timed(work), _timed(work)) / n for work, n in chores)
     left = seconds - (time.perf_counter() - start)
     if left <= 0:
@@ -77,7 +65,38 @@ def plan_steps(
             f"Received: {max(seconds, 0):.1f} seconds after loading. Allow "
             "more minutes, or train a smaller model."
         )
-    return max(1, int(left * FILL / step))
+    each = trainer.steps_per_execution
+    return max(1, int(left * FILL / step / each)) * each
+
+
+def measured_step(trainer: Any, batches: Any, seconds: float) -> float:
+    """Returns the seconds of a step, after the first one, which compiles.
+
+    Afterwards every variable has its value again, also if it fails.
+
+    Args:
+        trainer: A compiled `TokenTrainer` with a built optimizer.
+        batches: The endless batches of the run.
+        seconds: How long to measure; at least two, at most 64 executions.
+
+    Example: see `choose_jit`.
+    """
+    times = _StepTimes(seconds)
+    each = trainer.steps_per_execution
+    variables = [*trainer.variables, *trainer.optimizer.variables]
+    before = [np.array(whole_value(v)) for v in variables]
+    try:
+        trainer.fit(
+            batches,
+            steps_per_epoch=MOST * each,
+            callbacks=[times],
+            shuffle=False,
+            verbose=0,
+        )
+    finally:
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
+    return float(np.median(np.diff(times.begins)[1:])) / each
 
 
 def _timed(work: Callable[[], Any]) -> float:

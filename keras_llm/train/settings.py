@@ -92,6 +92,14 @@ class TrainConfig(Record):
         loss_chunk: Tokens whose logits are in memory at a time; None for
             all; "auto" slices where a micro-batch has over 2**26 logits, for
             which 256 MB are needed several times. Default: "auto".
+        jit: Whether XLA compiles the whole step: True, False, "auto" for
+            what a trial of a few steps finds faster, or None for the default
+            of the backend (on with JAX, off with TensorFlow). Default: None.
+        steps_per_execution: Steps that run without a look from Python; for
+            steps of milliseconds. Must divide steps and log_every.
+            Default: 1.
+        prefetch: Batches made ahead; None lets `tf.data` decide.
+            Default: None.
         precision: "float32", "mixed_bfloat16", or "auto": whatever the model
             was built with. A model has its precision from
             `build_decoder(config, dtype=choose_precision())`.
@@ -145,6 +153,9 @@ class TrainConfig(Record):
     z_loss: float = 0.0
     label_smoothing: float = 0.0
     loss_chunk: int | str | None = "auto"
+    jit: bool | str | None = None
+    steps_per_execution: int = 1
+    prefetch: int | None = None
     precision: str = "auto"
     strategy: str = "auto"
     log_every: int = 10
@@ -163,11 +174,13 @@ class TrainConfig(Record):
         self._one_of("optimizer_state", STATES)
         self._one_of("guard", GUARDS)
         self._one_of("parametrization", PARAMETRIZATIONS)
+        self._one_of("jit", (None, True, False, "auto"))
         self._positive(
             *("steps", "minutes", "batch_size", "learning_rate"),
             *("epsilon", "clip_norm", "accumulate", "log_every"),
             *("validate_every", "checkpoint_every", "sample_every", "keep"),
-            *("guard_limit", "ramp_from", "base_width"),
+            *("guard_limit", "ramp_from", "base_width", "prefetch"),
+            "steps_per_execution",
         )
         if (self.steps is None) == (self.minutes is None):
             raise InputError(
@@ -224,6 +237,13 @@ class TrainConfig(Record):
                 'Expected base_width with parametrization="mup", and only '
                 f"then. Received: parametrization={self.parametrization!r}, "
                 f"base_width={self.base_width}."
+            )
+        each = self.steps_per_execution
+        if self.log_every % each or (self.steps or 0) % each:
+            raise InputError(
+                "Expected steps_per_execution to divide log_every and steps: "
+                f"nothing can happen in between. Received: {each}, log_every="
+                f"{self.log_every}, steps={self.steps}."
             )
         part = self.batch_size // self.accumulate
         rows = self.ramp_from or 0

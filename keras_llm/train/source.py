@@ -18,6 +18,7 @@ class Source(NamedTuple):
         fingerprint: Hash of the rows' content, or None for a dataset.
         tokenizer: Fingerprint of the rows' tokenizer, or None.
         sizes: Of batches that grow, see `data.row_dataset`. Default: none.
+        prefetch: Batches made ahead; None lets `tf.data` decide.
 
     Example:
 
@@ -31,6 +32,7 @@ class Source(NamedTuple):
     fingerprint: str | None
     tokenizer: str | None
     sizes: tuple[tuple[int, int], ...] = ()
+    prefetch: int | None = None
 
     def batches(
         self, seed: int, start_step: int, part: int = 0, parts: int = 1
@@ -50,6 +52,7 @@ class Source(NamedTuple):
                 part=part,
                 parts=parts,
                 sizes=self.sizes,
+                prefetch=self.prefetch,
             )
         if self.sizes:
             raise InputError(
@@ -57,7 +60,8 @@ class Source(NamedTuple):
                 "Received: a dataset, whose batches have one size. Leave out "
                 "ramp_steps and ramp_from."
             )
-        return _part_of(self.data.repeat().skip(start_step), part, parts)
+        data = _part_of(self.data.repeat().skip(start_step), part, parts)
+        return data if self.prefetch is None else data.prefetch(self.prefetch)
 
     def once(self, part: int = 0, parts: int = 1) -> Any:
         """Returns every row once, in order, for validation."""

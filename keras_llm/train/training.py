@@ -20,6 +20,7 @@ from keras_llm.train.callbacks import (
     Checkpoints,
     MetricsFile,
     Samples,
+    TakesPart,
     read_history,
 )
 from keras_llm.train.distribution import distribution_of
@@ -52,10 +53,11 @@ from keras_llm.train.speed import (
 )
 from keras_llm.train.step import TokenTrainer
 from keras_llm.train.tensorboard import TensorBoard
+from keras_llm.train.trial import JitTrial
 from keras_llm.train.watch import StopOnNan, WatchGuard
 
 
-class Training(Recovery):
+class Training(Recovery, JitTrial):
     """One call of `fit`: `open_data`, then `complete_report` or `run`.
 
     Args: as `fit`; `started` is the monotonic time of the call.
@@ -89,6 +91,7 @@ class Training(Recovery):
         self.distribution = distribution_of(model)
         self.distribution.require(settings.strategy)
         self.check_guard()
+        self.jit = self.known_jit()
         self.limit = settings.minutes and settings.minutes * 60
         self.folder = out / CHECKPOINTS if out else None
         self.source: Source
@@ -99,7 +102,9 @@ class Training(Recovery):
         self.tokenizer = tokenizer
         size = self.settings.batch_size
         self.source = open_source(rows, self.model, size, tokenizer)
-        self.source = self.source._replace(sizes=ramp_of(self.settings))
+        self.source = self.source._replace(
+            sizes=ramp_of(self.settings), prefetch=self.settings.prefetch
+        )
         if validation is not None:
             self.validation = open_validation(
                 validation, self.model, size, tokenizer
@@ -137,6 +142,7 @@ class Training(Recovery):
         trainer = self._trainer()
         state = self.resumed_state(trainer)
         batches = self.batches_from(state.step + state.skipped)
+        self.decide_jit(trainer, batches)
         total = self._planned_steps(trainer, batches)
         if self.settings.steps is None and keras.backend.backend() == "jax":
             # JAX has the measured schedule compiled in as a constant.
@@ -172,7 +178,11 @@ class Training(Recovery):
         self.schedule = schedule_of(s)
         optimizer = optimizer_of(s, self.schedule, self.model)
         optimizer.build(trainer.trainable_variables)
-        trainer.compile(optimizer)
+        trainer.compile(
+            optimizer,
+            jit_compile=self.jit,
+            steps_per_execution=s.steps_per_execution,
+        )
         return trainer
 
     def _planned_steps(self, trainer: TokenTrainer, batches: Any) -> int:
@@ -210,10 +220,10 @@ class Training(Recovery):
                 lambda: trainer.evaluate(held_out, verbose=0),
                 s.validate_every,
             )
-        if not self.distribution.chief:
+        if not (self.distribution.chief or self.distribution.takes_part):
             return
         if sample is not None:
-            yield lambda: sample(self.model), s.sample_every
+            yield lambda: self._sample(self.model), s.sample_every
         if place is not None:
             yield functools.partial(save, place), s.checkpoint_every
 
@@ -229,6 +239,7 @@ class Training(Recovery):
             precision=self.precision,
             rows=self.source.fingerprint,
             config=config_of(self.model),
+            jit=self.jit,
         )
 
     def _fit(self, trainer: TokenTrainer, batches: Any, run: Run) -> None:
@@ -279,13 +290,17 @@ class Training(Recovery):
         ]
         if s.guard:
             calls.append(WatchGuard(run, go_back=s.guard == "roll_back"))
-        if not self.distribution.chief:
+        chief = self.distribution.chief
+        if not (chief or self.distribution.takes_part):
             return [*calls, *self.callbacks]
         samples = None
         if self.sample is not None:
-            path = self.out / SAMPLES if self.out else None
-            samples = Samples(run, self.sample, s.sample_every, path)
+            path = self.out / SAMPLES if self.out and chief else None
+            samples = Samples(run, self._sample, s.sample_every, path)
             calls.append(samples)
+        if not chief:
+            parts = [self._checkpoints(run, TakesPart)] if self.out else []
+            return [*calls, *parts, *self.callbacks]
         if self.out is not None:
             board = TensorBoard(
                 self.out / BOARD, self._described(run), run.step, samples
@@ -302,9 +317,17 @@ class Training(Recovery):
         line = stack.enter_context(ProgressLine(run))
         return [*calls, line, *self.callbacks]
 
-    def _checkpoints(self, run: Run) -> Checkpoints:
+    def _sample(self, model: keras.Model) -> str | list[str]:
+        local = self.distribution.local(model)
+        if self.sample is None or not self.distribution.chief:
+            return []
+        return self.sample(local)
+
+    def _checkpoints(
+        self, run: Run, kind: type[Checkpoints] = Checkpoints
+    ) -> Checkpoints:
         s = self.settings
-        return Checkpoints(
+        return kind(
             run,
             Path(str(self.folder)),
             s.checkpoint_every,
