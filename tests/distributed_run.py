@@ -83,11 +83,11 @@ def optimizer_named(name: str | None) -> Any:
 def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:
     """Returns weights, and logs of three epochs and of an evaluation."""
     import tensorflow as tf
-    from keras.ops import convert_to_numpy as convert
 
     from keras_llm.config import Experts
     from keras_llm.train import TokenTrainer
     from keras_llm.train.source import Source
+    from keras_llm.train.whole import whole_value
 
     case = {"batch": 8, "dropout": 0.1, "remat": False, **case}
     batch = case.pop("batch")
@@ -123,8 +123,8 @@ def run(distribution: Any, case: dict[str, Any]) -> tuple[list, dict]:
         return_dict=True,
     )
     seeds = [v for v in model.variables if "seed" in v.path]
-    weights = [*map(convert, model.trainable_variables), *map(convert, seeds)]
-    return weights, {**logs, "scores": scores}
+    variables = [*model.trainable_variables, *seeds]
+    return [*map(whole_value, variables)], {**logs, "scores": scores}
 
 
 def mirrored(count: int = 2) -> Any:

@@ -34,6 +34,7 @@ from keras_llm.train.schedules import (
     schedule,
 )
 from keras_llm.train.settings import TrainConfig, TrainReport
+from keras_llm.train.sharding import layout_map
 from keras_llm.train.speed import (
     choose_precision,
     flops_per_token,
@@ -83,6 +84,7 @@ __all__ = [
     "fit",
     "flops_per_token",
     "latest",
+    "layout_map",
     "measured_peak",
     "optimizer",
     "plot_coordinate_check",

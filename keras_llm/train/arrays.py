@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keras import ops
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from keras_llm.errors import InputError
+from keras_llm.train.whole import whole_value
 
 
 def arrays_of(
     variables: Iterable[Any], copy: bool = False
 ) -> dict[str, np.ndarray]:
-    """Returns the values of Keras variables by path.
+    """Returns the values of Keras variables by path; see `whole_value`.
 
     Args:
         variables: Keras variables.
@@ -24,7 +24,7 @@ def arrays_of(
     Example: see `write_arrays`.
     """
     values = {
-        path: ops.convert_to_numpy(variable)
+        path: whole_value(variable)
         for path, variable in _named(variables).items()
     }
     if copy:

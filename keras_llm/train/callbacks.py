@@ -249,5 +249,19 @@ class Checkpoints(keras.callbacks.Callback):
         return loss is not None and (self._best is None or loss < self._best)
 
 
+class TakesPart(Checkpoints):
+    """What a process does that is not the chief, when the chief saves.
+
+    It holds parts of variables (`Distribution.takes_part`) and writes nothing.
+
+    Example:
+
+    >>> TakesPart(Run(1), Path("checkpoints"), 10, 2)._write(None, {})
+    """
+
+    def _write(self, values: checkpoint.Values | None, fields: dict) -> None:
+        del values, fields
+
+
 def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)

@@ -43,6 +43,8 @@ class Distribution:
         replicas: Devices that compute together.
         shards: Parts of a batch that an array's rows must come in: on JAX
             its number of rows is a multiple.
+        takes_part: Whether this process, not the chief, holds parts of
+            variables that the chief needs to save.
         worker, workers: Which process this is, and how many there are.
 
     Example:
@@ -54,6 +56,7 @@ class Distribution:
     kind = "single"
     replicas = 1
     shards = 1
+    takes_part = False
     worker, workers = 0, 1
 
     @property
@@ -73,6 +76,14 @@ class Distribution:
                 that part of each global batch; all parts are equally long.
         """
         return part(0, 1)
+
+    def local(self, model: Any) -> Any:
+        """Returns the model for use by this process alone: to generate, save.
+
+        Itself, where that works. With several processes on JAX a copy, which
+        the next call renews; all processes call this.
+        """
+        return model
 
     def spread(self, arrays: Any, axis: int) -> Any:
         """Returns the arrays of a step, cut along an axis over the devices."""

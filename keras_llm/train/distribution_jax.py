@@ -20,6 +20,7 @@ from keras_llm.train.sharding import (
     check_heads,
     cut_variables,
 )
+from keras_llm.train.whole import alone, spans_processes
 
 KINDS = ("auto", "single", "data_parallel", "model_parallel", "fsdp")
 
@@ -70,6 +71,7 @@ class JaxDistribution(Distribution):
         self.worker, self.workers = jax.process_index(), jax.process_count()
         self.replicas = mesh.devices.size
         self.shards = mesh.shape[0]
+        self._twin: tuple[Any, Any] | None = None
         self._keras = (
             DataParallel(mesh, auto_shard_dataset=False)
             if kind == "data_parallel"
@@ -92,6 +94,15 @@ class JaxDistribution(Distribution):
             return tf.nest.map_structure(lambda *x: tf.concat(x, 0), *each)
 
         return tf.data.Dataset.zip(tuple(parts)).map(together).prefetch(1)
+
+    def local(self, model: Any) -> Any:
+        """Returns a copy on one device, if there are several processes."""
+        if self.workers == 1:
+            return model
+        known, twin = self._twin or (None, None)
+        twin = alone(model, twin if known is model else None)
+        self._twin = (model, twin)
+        return twin
 
     def spread(self, arrays: Any, axis: int) -> Any:
         """Cuts an axis of traced arrays over the devices, as rows are."""
@@ -190,6 +201,9 @@ def of(model: Any) -> Distribution:
         return Distribution()
     found = JaxDistribution(_kind(model, mesh), mesh)
     _check(model, mesh)
+    found.takes_part = not found.chief and any(
+        map(spans_processes, model.variables)
+    )
     return found
 
 

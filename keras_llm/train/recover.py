@@ -121,6 +121,9 @@ class Recovery:
         """Saves between two steps, then ends as the signal says."""
         newest = latest(self.folder)
         kept = newest and newest.name == f"step-{run.step:08d}"
+        kept = bool(self.distribution.gather([bool(kept)])[0][0])
+        if self.distribution.takes_part and run.step and not kept:
+            checkpoint.values_of(self.model, trainer.optimizer)
         if self.distribution.chief and run.step and not kept:
             checkpoint.save(
                 self.folder,
@@ -153,6 +156,8 @@ class Recovery:
 
     def save_first(self: Any, trainer: Any, folder: Path) -> None:
         """Writes the checkpoint of step 0."""
+        if self.distribution.takes_part:
+            checkpoint.values_of(self.model, trainer.optimizer)
         if self.distribution.chief:
             checkpoint.save(
                 folder,

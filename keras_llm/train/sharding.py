@@ -89,8 +89,8 @@ def layout_map(
             which go before ours, as in `{"lora_a": (None, "model")}`.
 
     Returns:
-        A `keras.distribution.LayoutMap` with an entry for every variable that
-        is cut, under its path.
+        A `keras.distribution.LayoutMap` that knows every variable that is
+        cut by its path.
 
     Raises:
         InputError: A pattern matches nothing, a large variable has no rule,
@@ -124,11 +124,17 @@ def layout_map(
                 f"{pattern!r}, which matches none of {len(shapes)}, such as "
                 f"{next(iter(shapes), 'no variable at all')}."
             )
+    cut: dict[str, dict[str, Axes]] = {}
     for path, shape in shapes.items():
         match = next((p for p in own if re.search(p, path)), None)
         axes = own[match] if match else axes_of(path, shape, sizes)
-        if any(axes):
-            found[path] = axes
+        anywhere = re.sub(r"block_\d+", r"block_\\d+", path)
+        cut.setdefault(anywhere, {})[path] = axes
+    for anywhere, each in cut.items():
+        alike = len(set(each.values())) == 1
+        for path, axes in list(each.items())[: 1 if alike else None]:
+            if any(axes):
+                found[f"^{anywhere if alike else path}$"] = axes
     return found
 
 
