@@ -15,8 +15,9 @@ SAMPLES, CHECKPOINTS, BOARD = "samples.jsonl", "checkpoints", "tensorboard"
 BAD_BATCH = "bad_batch.json"
 LOCK = ".lock"
 # Settings that may change when a run is resumed: the losses stay the same.
-FREE = {"keep", "prefetch", "precision", "strategy", "save_in_background"} | {
-    f"{name}_every" for name in ("validate", "checkpoint", "sample")
+FREE = {
+    *("keep", "prefetch", "precision", "save_in_background", "strategy"),
+    *("watch", "validate_every", "checkpoint_every", "sample_every"),
 }
 
 

@@ -21,6 +21,7 @@ class Run:
     Attributes:
         save_seconds: How long training waited for checkpoints.
         carried: Tokens in the metrics that an earlier process counted.
+        cost: What the run cost so far, as far as it is known.
 
     Example:
 
@@ -42,6 +43,7 @@ class Run:
         self.total_steps, self.step, self.tokens = total_steps, step, tokens
         self.skipped, self.kwh = skipped, kwh
         self.save_seconds, self.carried = 0.0, 0.0
+        self.cost: dict[str, Any] | None = None
         self._before = seconds
         self._started = time.monotonic() if started is None else started
         self.measured_tokens, self.measured_seconds = 0.0, 0.0

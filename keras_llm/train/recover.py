@@ -46,7 +46,8 @@ class Recovery:
         """Returns the batches of a step and all after it, for `fit`."""
         seed = self.settings.seed
         make = functools.partial(self.source.batches, seed, step)
-        return self.distribution.feed(make)
+        fed = self.distribution.feed(make)
+        return fed if self.data_wait is None else self.data_wait.timed(fed)
 
     @contextlib.contextmanager
     def noting_signals(self: Any) -> Iterator[None]:

@@ -7,6 +7,7 @@ from typing import Any
 from keras_llm.data.hold_out import SEEDS
 from keras_llm.errors import InputError
 from keras_llm.records import Record
+from keras_llm.train.watch_config import WatchConfig
 
 MOST = 2**31 - 1
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
@@ -116,6 +117,8 @@ class TrainConfig(Record):
         save_in_background: Write checkpoints in a thread while training goes
             on; takes the memory of weights and optimizer state once more
             while it writes. Default: True.
+        watch: What is shown beside the losses, a `WatchConfig` or its fields
+            as a dictionary.
         seed: Order of the rows. Default: 0.
 
     Raises:
@@ -164,9 +167,12 @@ class TrainConfig(Record):
     sample_every: int = 200
     keep: int = 2
     save_in_background: bool = True
+    watch: WatchConfig = WatchConfig()
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.watch, WatchConfig):
+            self._set("watch", WatchConfig.from_dict(self.watch))
         self._one_of("precision", PRECISIONS)
         self._one_of("strategy", STRATEGIES)
         self._one_of("schedule", (None, *SCHEDULES))
@@ -290,6 +296,8 @@ class TrainReport(Record):
         peak_memory: Most bytes the process had in memory.
         parameters: Trainable parameters of the model.
         precision: "float32" or "mixed_bfloat16".
+        cost: `kwh`, `co2_kg` and `price` as far as they are known, and how,
+            in `energy` (see `train.cost`); None without a folder.
         history: Path of `metrics.jsonl`, or None without a folder.
         checkpoint: Path of the last checkpoint, or None without a folder.
 
@@ -316,3 +324,4 @@ class TrainReport(Record):
     precision: str
     history: str | None
     checkpoint: str | None
+    cost: dict[str, Any] | None = None

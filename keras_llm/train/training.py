@@ -23,10 +23,10 @@ from keras_llm.train.callbacks import (
     TakesPart,
     read_history,
 )
+from keras_llm.train.data_wait import DataWait
 from keras_llm.train.distribution import distribution_of
 from keras_llm.train.ema import keep_averages
 from keras_llm.train.folder import (
-    BOARD,
     CHECKPOINTS,
     HISTORY,
     PLAN,
@@ -37,6 +37,7 @@ from keras_llm.train.folder import (
     config_of,
 )
 from keras_llm.train.intact import Damaged
+from keras_llm.train.loggers import check_logger
 from keras_llm.train.measure import Measure, Run
 from keras_llm.train.plan import plan_steps
 from keras_llm.train.preemption import StopOnSignal
@@ -52,9 +53,9 @@ from keras_llm.train.speed import (
     precision_of,
 )
 from keras_llm.train.step import TokenTrainer
-from keras_llm.train.tensorboard import TensorBoard
 from keras_llm.train.trial import JitTrial
 from keras_llm.train.watch import StopOnNan, WatchGuard
+from keras_llm.train.watchers import watchers
 
 
 class Training(Recovery, JitTrial):
@@ -90,6 +91,9 @@ class Training(Recovery, JitTrial):
             )
         self.distribution = distribution_of(model)
         self.distribution.require(settings.strategy)
+        check_logger(settings.watch.logger)
+        timed = out is not None and self.distribution.kind == "single"
+        self.data_wait = DataWait() if timed else None
         self.check_guard()
         self.jit = self.known_jit()
         self.limit = settings.minutes and settings.minutes * 60
@@ -302,16 +306,13 @@ class Training(Recovery, JitTrial):
             parts = [self._checkpoints(run, TakesPart)] if self.out else []
             return [*calls, *parts, *self.callbacks]
         if self.out is not None:
-            board = TensorBoard(
-                self.out / BOARD, self._described(run), run.step, samples
-            )
             # The line of a step comes before its checkpoint: a kill between
             # them only means that the line is written again.
             calls += [
                 MetricsFile(
                     self.out / HISTORY, run.step - run.step % s.log_every
                 ),
-                stack.enter_context(board),
+                *watchers(self, run, samples, stack),
                 stack.enter_context(self._checkpoints(run)),
             ]
         line = stack.enter_context(ProgressLine(run))
@@ -335,9 +336,6 @@ class Training(Recovery, JitTrial):
             self.source.tokenizer,
             background=s.save_in_background,
         )
-
-    def _described(self, run: Run) -> dict[str, Any]:
-        return self._plan(run.total_steps).to_dict()
 
     def _flops(self) -> int:
         return flops_per_token(self.model, self.source.time)
@@ -368,6 +366,7 @@ class Training(Recovery, JitTrial):
                 int(np.prod(v.shape)) for v in self.model.trainable_variables
             ),
             precision=self.precision,
+            cost=run.cost,
             **self._places(),
         )
 
