@@ -17,8 +17,6 @@ BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "int4": 4}
 """Precision of weights -> bits of one value."""
 INT4_GROUP = 128  # inputs that share a scale, as in `keras.Model.quantize`
 FLOAT, ZERO_POINT = 4, 1  # bytes
-TRAINING = {"float32": 4, "mixed_bfloat16": 2}
-"""Policy -> bytes of an activation; weights are float32 in both."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,33 +61,6 @@ class Parameters(Record):
         """Active parameters without the tables that are only looked up."""
         looked_up = self.positions + (self.embedding if self.head else 0)
         return self.active - looked_up
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingMemory(Record):
-    """Bytes that a training step holds at its fullest, by kind.
-
-    Args:
-        weights, gradients: float32, as `keras_llm.train` keeps them.
-        optimizer: AdamW's two moments, float32.
-        activations: What the backward pass needs; see `training_memory`.
-
-    Example:
-
-    >>> TrainingMemory(weights=4, gradients=4, optimizer=8,
-    ...     activations=10).total
-    26
-    """
-
-    weights: int
-    gradients: int
-    optimizer: int
-    activations: int
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return sum(dataclasses.astuple(self))
 
 
 def count_parameters(config: DecoderConfig) -> Parameters:
@@ -191,58 +162,6 @@ def kv_cache_bytes(
     return values * BITS[dtype] // 8
 
 
-def training_memory(
-    config: DecoderConfig,
-    row_length: int | None = None,
-    rows: int = 1,
-    policy: str = "mixed_bfloat16",
-    remat: bool = False,
-) -> TrainingMemory:
-    """Estimates what a training step holds.
-
-    Weights, gradients and AdamW's moments are exact: 16 bytes a parameter.
-    Activations are an estimate. Counted is what autodiff keeps of each block
-    in the compute dtype: the inputs and outputs of normalizations and
-    projections, queries and keys before and after rotation, scores and
-    attention weights over the whole row (attention is not fused), and the
-    MLP's parts; then logits in float32 and their gradient. Not counted:
-    dropout masks, workspaces of kernels, copies that a compiler may make or
-    save: steps of a model of 8 million parameters held 0.7 to 1.1 times the
-    estimate on a CPU. With `remat` only the blocks' inputs and one block's
-    activations stay.
-
-    Args:
-        config: The decoder.
-        row_length: Tokens in a row. Default: the context length.
-        rows: Rows of a (micro-)batch.
-        policy: "mixed_bfloat16" or "float32".
-        remat: As in `build_decoder`.
-
-    Raises:
-        InputError: No such policy.
-
-    Example:
-
-    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
-    ...     num_layers=1, hidden_dim=8, num_heads=2)
-    >>> training_memory(config).optimizer  # 8 bytes for each of 1888
-    15104
-    """
-    check_choice("policy", policy, tuple(TRAINING))
-    length = config.context_length if row_length is None else row_length
-    block = _kept(config, length)
-    kept = config.num_layers * (config.hidden_dim if remat else block)
-    kept += block if remat else 0
-    token = kept * TRAINING[policy] + 2 * config.vocabulary_size * FLOAT
-    weights = count_parameters(config).total * FLOAT
-    return TrainingMemory(
-        weights=weights,
-        gradients=weights,
-        optimizer=2 * weights,
-        activations=rows * length * token,
-    )
-
-
 def flops_per_token(config: DecoderConfig, context: int) -> int:
     """Returns the FLOPs of the forward pass on one token.
 
@@ -281,17 +200,3 @@ def _stored(path: str, shape: Shape, precision: str) -> int:
         return size + channels * FLOAT
     groups = channels * -(-inputs // INT4_GROUP)
     return size // 2 + groups * (FLOAT + ZERO_POINT)
-
-
-def _kept(config: DecoderConfig, length: int) -> int:
-    """Values that the backward pass keeps for one token in one block."""
-    width = config.num_heads * config.head_dim
-    kv_width = config.num_kv_heads * config.head_dim
-    heads = 3 * width + 3 * kv_width  # query, key: also rotated; value, mix
-    scores = 2 * config.num_heads * length
-    inner, used = config.mlp_dim, 1
-    if experts := config.experts:
-        inner = experts.mlp_dim or inner
-        used = experts.top_k + experts.shared
-    mlp = (3 if config.gated else 2) * inner * used
-    return 4 * config.hidden_dim + heads + scores + mlp

@@ -11,108 +11,12 @@ import dataclasses
 import math
 
 from keras_llm.config import DecoderConfig
-from keras_llm.errors import InputError
 from keras_llm.estimate import BITS, count_parameters
+from keras_llm.estimate_setup import COMPUTE, MOMENTS, Setup
 from keras_llm.records import Record
 from keras_llm.shapes import TABLE, Shape, parameter_shapes
 
 FLOAT = 4  # bytes
-COMPUTE = {
-    "float32": "float32",
-    "mixed_bfloat16": "bfloat16",
-    "mixed_float16": "float16",
-}
-"""Precision of training -> compute dtype; weights are float32 in all."""
-STRATEGIES = ("single", "data_parallel", "mirrored", "fsdp", "model_parallel")
-MOMENTS = {"adamw": 2, "muon": 1, "lion": 1, "schedule_free": 2}
-"""Optimizer -> values for each element of a kernel."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Setup(Record):
-    """How a decoder is trained, as far as memory and time depend on it.
-
-    Args:
-        batch_size: Rows in a step, over all devices. Default: 16.
-        context: Tokens in a row. Default: the decoder's context length.
-        precision: "float32", "mixed_bfloat16" or "mixed_float16".
-        devices: How many there are. Default: 1.
-        strategy: "single", "data_parallel", "mirrored", "fsdp" or
-            "model_parallel". Default: "single".
-        model_axis: Devices that share the heads and widths of a layer, with
-            "model_parallel"; the others share the rows. Default: 1.
-        optimizer: "adamw", "muon", "lion" or "schedule_free".
-        optimizer_state: "float32" or "bfloat16".
-        ema: Whether an average of the weights is kept. Default: False.
-        accumulate: Micro-batches in a step. Default: 1.
-        remat: Whether blocks are computed twice instead of kept.
-        loss_chunk: Tokens whose logits are held at a time; None for all.
-
-    Raises:
-        InputError: A value is out of range or does not fit another.
-
-    Example:
-
-    >>> Setup(batch_size=64, devices=8, strategy="fsdp", accumulate=4).rows
-    2
-    """
-
-    batch_size: int = 16
-    context: int | None = None
-    precision: str = "mixed_bfloat16"
-    devices: int = 1
-    strategy: str = "single"
-    model_axis: int = 1
-    optimizer: str = "adamw"
-    optimizer_state: str = "float32"
-    ema: bool = False
-    accumulate: int = 1
-    remat: bool = False
-    loss_chunk: int | None = None
-
-    def __post_init__(self) -> None:
-        self._one_of("precision", tuple(COMPUTE))
-        self._one_of("strategy", STRATEGIES)
-        self._one_of("optimizer", tuple(MOMENTS))
-        self._one_of("optimizer_state", ("float32", "bfloat16"))
-        self._positive(
-            *("batch_size", "context", "devices", "model_axis"),
-            *("accumulate", "loss_chunk"),
-        )
-        several = self.strategy == "model_parallel"
-        if self.devices % self.model_axis or (
-            self.model_axis > 1 and not several
-        ):
-            raise InputError(
-                'Expected model_axis with strategy="model_parallel", and to '
-                f"divide the devices. Received: model_axis={self.model_axis}, "
-                f"devices={self.devices}, strategy={self.strategy!r}."
-            )
-        if self.strategy == "single" and self.devices > 1:
-            raise InputError(
-                "Expected one device with the strategy single. Received: "
-                f"{self.devices}. Choose data_parallel, fsdp, mirrored or "
-                "model_parallel to use all of them."
-            )
-        if self.batch_size % self.accumulate:
-            raise InputError(
-                "Expected accumulate to divide batch_size. Received: "
-                f"accumulate={self.accumulate}, batch_size={self.batch_size}."
-            )
-
-    @property
-    def data_axis(self) -> int:
-        """Devices that share the rows."""
-        return self.devices // self.model_axis
-
-    @property
-    def rows(self) -> int:
-        """Rows of a micro-batch on one device, rounded up."""
-        return -(-self.batch_size // (self.accumulate * self.data_axis))
-
-    def replace(self, **changes: object) -> "Setup":
-        """Returns a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,6 +57,8 @@ class Memory(Record):
 
 LOGITS = {4: 3.2, 2: 3.5}
 """Bytes of a computed value -> float32 tensors as large as the logits."""
+CHUNKED = {4: 4.5, 2: 4.0}  # the same, of a slice
+SLICE, WHOLE = 2**26, 2**27  # logits of "auto", as `train.chunked_loss` has it
 UPDATE = 0.4  # of the gradients, in clipping and the optimizer
 TABLE_COPIES = 1  # of the token table's gradient, beside the gradient
 NEWEST = 3  # tensors as large as the attention weights of the block at work
@@ -160,7 +66,7 @@ PROCESS = 780_000_000  # bytes of a process with TensorFlow and this library
 COMPILED = 130_000_000  # more for a compiled step without blocks
 BLOCK = {"rms": 24_000_000, "rms_offset": 24_000_000, "layer": 32_000_000}
 """Norm -> more for each block of the compiled step, however small it is."""
-BLOCK_AGAIN = 6_000_000  # more, if it is computed again
+BLOCK_AGAIN = 9_000_000  # more, if it is computed again
 
 
 def memory_per_device(
@@ -241,22 +147,23 @@ def _is_kernel(path: str, shape: Shape) -> bool:
     return len(shape) > 1 and path.startswith("block_")
 
 
-def _tokens(config: DecoderConfig, setup: Setup) -> int:
-    """Tokens of a micro-batch on a device."""
-    return setup.rows * (setup.context or config.context_length)
-
-
 def _activations(config: DecoderConfig, setup: Setup, width: int) -> int:
     """Bytes that the backward pass keeps of all blocks."""
-    length = setup.context or config.context_length
+    length, tokens = (
+        setup.context or config.context_length,
+        setup.tokens(config),
+    )
     scores = config.num_heads * length / setup.model_axis * width
     block = _kept(config, width, setup.model_axis) + scores
     if config.dropout:  # the masks, and what is left of the weights
         block += 2 * scores + 2 * config.hidden_dim * width
-    held = block * config.num_layers
-    if setup.remat:
-        held = config.hidden_dim * width * config.num_layers + block
-    return round(_tokens(config, setup) * (held + NEWEST * scores))
+    working = NEWEST * scores
+    if not setup.remat:
+        return round(tokens * (block * config.num_layers + working))
+    inputs = tokens * config.hidden_dim * width * config.num_layers
+    # A block is computed again when the logits have gone.
+    again = tokens * (block + working) - _logits(config, setup, width)
+    return round(inputs + max(0, again))
 
 
 def _kept(config: DecoderConfig, width: int, cut: int) -> float:
@@ -277,13 +184,30 @@ def _kept(config: DecoderConfig, width: int, cut: int) -> float:
     return norms + (heads + 5 * inner * used) * width / cut
 
 
+def tokens_at_once(config: DecoderConfig, setup: Setup) -> int:
+    """Returns the tokens of a device whose logits are there at a time.
+
+    Example:
+
+    >>> config = DecoderConfig(vocabulary_size=50304, context_length=1024,
+    ...     num_layers=1, hidden_dim=8, num_heads=2)
+    >>> tokens_at_once(config, Setup(batch_size=8))
+    1334
+    """
+    tokens, vocabulary = setup.tokens(config), config.vocabulary_size
+    chunk = setup.loss_chunk
+    if chunk == "auto":
+        chunk = SLICE // vocabulary if tokens * vocabulary > WHOLE else None
+    return min(tokens, int(chunk or tokens))
+
+
 def _logits(config: DecoderConfig, setup: Setup, width: int) -> int:
     """Bytes of the logits and their gradient."""
-    tokens = _tokens(config, setup)
-    if setup.loss_chunk:
-        tokens = min(tokens, setup.loss_chunk)
+    tokens = tokens_at_once(config, setup)
+    sliced = tokens < setup.tokens(config)
     values = tokens * config.vocabulary_size / setup.model_axis
-    return round(LOGITS[width] * FLOAT * values)
+    copies = CHUNKED[width] if sliced else LOGITS[width]
+    return round(copies * FLOAT * values)
 
 
 def _working(

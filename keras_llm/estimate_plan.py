@@ -18,36 +18,15 @@ from keras_llm.estimate import (
     weight_bytes,
 )
 from keras_llm.estimate_flops import Flops, flops
-from keras_llm.estimate_memory import (
-    COMPUTE,
-    STRATEGIES,
-    Memory,
-    Setup,
-    memory_per_device,
-)
+from keras_llm.estimate_levers import Lever, levers
+from keras_llm.estimate_memory import Memory, memory_per_device
+from keras_llm.estimate_setup import COMPUTE, STRATEGIES, Setup
 from keras_llm.hardware import REGIONS, Device
 from keras_llm.records import Record
 
 MFU = 0.4  # Llama 3 on H100: 0.38 to 0.43, https://arxiv.org/abs/2407.21783
 TOKENS_PER_PARAMETER = 20  # Hoffmann et al. 2022, table 3
 HOUR, DAY = 3600, 86400
-CHUNK = 1024  # tokens of a slice, where the loss is cut into slices
-MOST_DEVICES = 4096
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Lever(Record):
-    """One change that saves memory, on top of those before it.
-
-    Args:
-        change: What to change, as options of `keras-llm estimate`.
-        memory: Bytes a device then holds.
-        fits: Whether that is enough.
-    """
-
-    change: str
-    memory: int
-    fits: bool
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -214,82 +193,6 @@ def compare(
                 if axis > 1:
                     name += f" {changed.data_axis}x{axis}"
                 yield name, precision, memory
-
-
-def levers(
-    config: DecoderConfig, device: Device, setup: Setup, host: bool = False
-) -> Iterator[Lever]:
-    """Yields changes that save memory, one on top of the other, until it fits.
-
-    The order is that of what they cost: first those that change nothing
-    about the result and hardly the speed, last those that need more devices.
-
-    Example:
-
-    >>> from keras_llm.hardware import DEVICES
-    >>> config = DecoderConfig(vocabulary_size=50257, context_length=1024,
-    ...     num_layers=12, hidden_dim=768, num_heads=12)
-    >>> setup = Setup(batch_size=32, precision="float32")
-    >>> for lever in levers(config, DEVICES["rtx4090"], setup):
-    ...     print(lever.change, lever.fits)
-    --loss-chunk 1024 False
-    --precision mixed_bfloat16 False
-    --accumulate 2 True
-    """
-    held = memory_per_device(config, setup, host).total
-    if held <= device.memory:
-        return
-    for change, changed in _changes(config, device, setup, host):
-        memory = memory_per_device(config, changed, host).total
-        if memory > 0.99 * held:
-            continue
-        held = memory
-        yield Lever(change=change, memory=held, fits=held <= device.memory)
-        if held <= device.memory:
-            return
-
-
-def _changes(
-    config: DecoderConfig, device: Device, setup: Setup, host: bool
-) -> Iterator[tuple[str, Setup]]:
-    """What can be changed, in order; each on top of those before."""
-
-    def fits(changed: Setup) -> bool:
-        held = memory_per_device(config, changed, host).total
-        return held <= device.memory
-
-    if setup.loss_chunk is None:
-        setup = setup.replace(loss_chunk=CHUNK)
-        yield f"--loss-chunk {CHUNK}", setup
-    if setup.precision == "float32" and "bfloat16" in device.flops:
-        setup = setup.replace(precision="mixed_bfloat16")
-        yield "--precision mixed_bfloat16", setup
-    most = setup.batch_size // setup.data_axis
-    parts = [n for n in range(setup.accumulate + 1, most + 1)]
-    parts = [n for n in parts if setup.batch_size % n == 0]
-    if parts:
-        ways = (setup.replace(accumulate=n) for n in parts)
-        last = setup.replace(accumulate=parts[-1])
-        setup = next((way for way in ways if fits(way)), last)
-        yield f"--accumulate {setup.accumulate}", setup
-    if not setup.remat:
-        setup = setup.replace(remat=True)
-        yield "--remat", setup
-    if setup.optimizer_state == "float32":
-        setup = setup.replace(optimizer_state="bfloat16")
-        yield "--optimizer-state bfloat16", setup
-    if setup.devices > 1 and setup.strategy != "fsdp":
-        setup = setup.replace(strategy="fsdp", model_axis=1)
-        yield "--strategy fsdp", setup
-    if host:
-        return
-    count = setup.devices
-    while count < MOST_DEVICES:
-        count *= 2
-        more = setup.replace(devices=count, strategy="fsdp", model_axis=1)
-        if fits(more):
-            yield f"--hardware {device.name}x{count} --strategy fsdp", more
-            return
 
 
 def _checkpoint(config: DecoderConfig, setup: Setup) -> int:

@@ -17,7 +17,6 @@ from keras_llm.estimate import (
     count_parameters,
     flops_per_token,
     kv_cache_bytes,
-    training_memory,
     weight_bytes,
 )
 from keras_llm.layers import new_cache
@@ -144,31 +143,12 @@ def test_weights_shrink_with_their_precision():
     assert 0.5 < sizes["int4"] < 0.6
 
 
-def test_training_holds_sixteen_bytes_a_parameter_and_activations():
-    config = DecoderConfig(**SIZE)
-    held = training_memory(config, row_length=8, rows=2)
-    states = held.weights + held.gradients + held.optimizer
-    assert states == 16 * count_parameters(config).total
-    assert held.total == states + held.activations
-    twice = training_memory(config, row_length=8, rows=4)
-    assert twice.activations == 2 * held.activations
-    exact = training_memory(config, row_length=8, rows=2, policy="float32")
-    assert held.activations < exact.activations < 2 * held.activations
-
-
-def test_remat_saves_activations_of_a_deep_model():
-    config = DecoderConfig(**{**SIZE, "num_layers": 24})
-    kept = training_memory(config).activations
-    assert training_memory(config, remat=True).activations < kept / 3
-
-
 def test_words_that_are_no_precision_are_refused():
     config = DecoderConfig(**SIZE)
     for call in (
         lambda: weight_bytes(config, "int2"),
         lambda: kv_cache_bytes(config, 1, "int2"),
         lambda: kv_cache_bytes(config, -1),
-        lambda: training_memory(config, policy="float16"),
     ):
         with pytest.raises(InputError, match="Expected"):
             call()

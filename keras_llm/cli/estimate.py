@@ -1,21 +1,24 @@
 """estimate: what a training run will take, before it is started."""
 
-import json
 import os
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import report, start_tensorflow
-from keras_llm.cli.info import SERVED, describe, size_text
+from keras_llm.cli.estimate_page import (
+    as_text,
+    facts_of,
+    memory_table,
+    verdict,
+)
+from keras_llm.cli.info import SERVED, describe
 from keras_llm.errors import InputError
-from keras_llm.estimate_memory import COMPUTE, STRATEGIES, Memory, Setup
-from keras_llm.estimate_plan import MFU, Plan, as_dictionary, compare, plan
+from keras_llm.estimate_plan import MFU, compare, plan
+from keras_llm.estimate_setup import COMPUTE, STRATEGIES, Setup
 from keras_llm.hardware import (
     DEVICES,
     Device,
@@ -27,7 +30,6 @@ from keras_llm.hardware import (
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 ROWS = 8  # of a device in a step, unless --batch says otherwise
 HOSTS = ("laptop", "this")
-PARTS = ("weights", "gradients", "optimizer", "activations", "logits")
 
 
 @verb(
@@ -97,9 +99,9 @@ def estimate(
         bool, typer.Option(help="Compute activations twice.")
     ] = False,
     loss_chunk: Annotated[
-        int | None,
-        typer.Option(help="Tokens whose logits are held at a time."),
-    ] = None,
+        str,
+        typer.Option(help="Tokens whose logits are held at a time, or none."),
+    ] = "auto",
     mfu: Annotated[
         float,
         typer.Option(help="Share of the peak that matrix products reach."),
@@ -140,7 +142,7 @@ def estimate(
         ema=ema,
         accumulate=accumulate,
         remat=remat,
-        loss_chunk=loss_chunk,
+        loss_chunk=_chunk(loss_chunk),
     )
     host = device.name in HOSTS
     planned = plan(
@@ -155,12 +157,14 @@ def estimate(
     )
     rows = list(compare(found.config, device, setup, host))
     if as_json:
-        typer.echo(_json(planned, device, setup, rows))
+        typer.echo(as_text(planned, device, setup, rows))
         return
-    report(f"{found.title} on {count} x {device.title}", _facts(planned, setup))
+    report(
+        f"{found.title} on {count} x {device.title}", facts_of(planned, setup)
+    )
     console = Console()
-    console.print(_memory(rows, device))
-    for line in _verdict(planned):
+    console.print(memory_table(rows, device))
+    for line in verdict(planned):
         console.print(line, highlight=False)
 
 
@@ -256,95 +260,8 @@ def _precision(name: str, device: Device) -> str:
     return "mixed_bfloat16" if equal else best
 
 
-def _facts(found: Plan, setup: Setup) -> dict[str, Any]:
-    """The lines of the first table."""
-    parts, cost = found.parameters, found.flops
-    facts: dict[str, Any] = {"parameters": parts.total}
-    if parts.idle:
-        facts["active for a token"] = parts.active
-    facts |= {
-        "FLOPs a token, forward": f"{cost.forward:.3e}",
-        "FLOPs a token, backward": f"{cost.backward:.3e}",
-        "FLOPs of the run": f"{found.total_flops:.3e}",
-        "tokens": found.tokens,
-        "compute-optimal tokens": f"{found.optimal_tokens:,} "
-        f"(20 a parameter; this budget's best size: "
-        f"{found.optimal_parameters:,} parameters)",
-        "precision": setup.precision,
-        "steps": f"{found.steps:,} of {setup.batch_size} rows",
-        "time of a step": _time(found.seconds_per_step),
-        "time": _time(found.days * 86400),
-        "energy": _number(found.kilowatt_hours, "kWh"),
-        "CO2": _number(found.kilograms_co2, "kg"),
-        "price": _number(found.price, ""),
-        "a checkpoint": size_text(found.checkpoint),
-        "the model's folder": size_text(found.model_folder),
-        "KV cache of a sequence": size_text(found.kv_cache),
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def _number(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:,.4g} {unit}".strip()
-
-
-def _time(seconds: float) -> str:
-    """Seconds in a unit that a person reads."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.3g} seconds"
-
-
-def _memory(rows: list[tuple[str, str, Memory]], device: Device) -> Table:
-    """Memory of a device by part, for each strategy and precision."""
-    title = f"Memory of a device, of {size_text(round(device.memory))}"
-    table = Table(title=title, title_justify="left")
-    for name in ("strategy", "precision"):
-        table.add_column(name, style="cyan")
-    for name in (*PARTS, "other", "all", "fits"):
-        table.add_column(name, justify="right")
-    for name, precision, held in rows:
-        parts = [getattr(held, part) for part in PARTS]
-        sizes = (*parts, held.total - sum(parts), held.total)
-        fits = "yes" if held.total <= device.memory else "no"
-        table.add_row(name, precision, *map(size_text, sizes), fits)
-    return table
-
-
-def _verdict(found: Plan) -> Iterator[str]:
-    """Whether it fits, and what to change if not."""
-    held, room = size_text(found.memory.total), size_text(int(found.available))
-    if found.fits:
-        yield f"It fits: {held} of {room}."
-        return
-    yield f"It does not fit: {held} of {room}. One on top of the other:"
-    for lever in found.levers:
-        end = "  fits" if lever.fits else ""
-        yield f"  {lever.change:44} {size_text(lever.memory):>12}{end}"
-    if not any(lever.fits for lever in found.levers):
-        yield "  Not enough. Take a smaller model, or a shorter context."
-
-
-def _json(
-    found: Plan,
-    device: Device,
-    setup: Setup,
-    rows: list[tuple[str, str, Memory]],
-) -> str:
-    """Everything, for programs."""
-    values = {
-        "hardware": device.to_dict(),
-        "setup": setup.to_dict(),
-        "plan": as_dictionary(found),
-        "strategies": [
-            {
-                "strategy": name,
-                "precision": precision,
-                "memory": held.to_dict() | {"total": held.total},
-                "fits": held.total <= device.memory,
-            }
-            for name, precision, held in rows
-        ],
-    }
-    return json.dumps(values, indent=2)
+def _chunk(text: str) -> int | str | None:
+    """What `Setup` takes, from an option."""
+    if text in ("auto", "none"):
+        return None if text == "none" else text
+    return tokens_of(text)

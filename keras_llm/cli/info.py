@@ -18,9 +18,10 @@ from keras_llm.estimate import (
     count_parameters,
     flops_per_token,
     kv_cache_bytes,
-    training_memory,
     weight_bytes,
 )
+from keras_llm.estimate_memory import memory_per_device
+from keras_llm.estimate_setup import Setup
 from keras_llm.files import read_json
 from keras_llm.records import Record
 
@@ -217,12 +218,15 @@ def memory_table(config: DecoderConfig, length: int) -> Table:
             weights,
             kv_cache_bytes(config, THOUSAND, cache),
             weights + kv_cache_bytes(config, length, cache),
-            training_memory(config, length, policy=policy).total
-            if policy
-            else None,
+            _to_train(config, length, policy) if policy else None,
         )
         table.add_row(precision, *map(size_text, sizes))
     return table
+
+
+def _to_train(config: DecoderConfig, length: int, policy: str) -> int:
+    setup = Setup(batch_size=1, context=length, precision=policy)
+    return memory_per_device(config, setup).total
 
 
 def architecture_facts(config: DecoderConfig) -> dict[str, Any]:
