@@ -274,11 +274,17 @@ def test_background_work_is_done_in_turn():
 
 # Moments within the second write: after each file, after the state is
 # written, before and after it is renamed, and while older ones are removed.
-MOMENTS = ("saving", "file2", "state", "rename", "renamed", "prune")
+MOMENTS = ("file2", "state", "rename", "prune")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("saving", marks=pytest.mark.slow),
+        pytest.param("renamed", marks=pytest.mark.slow),
+        *(pytest.param(name, marks=pytest.mark.long) for name in MOMENTS),
+    ],
+)
 def test_killed_in_the_background_write(rows, tmp_path, moment):
     tiny_run.train(rows, whole := tmp_path / "whole")
     kill(rows, out := tmp_path / "out", moment)

@@ -46,6 +46,7 @@ from keras_llm.train.step import TokenTrainer
 from keras_llm.train.tensorboard import TensorBoard
 from keras_llm.train.updates import decay_groups
 from keras_llm.train.watch import StopOnNan
+from keras_llm.train.watch_config import WatchConfig
 
 __all__ = [
     "AdamW",
@@ -68,6 +69,7 @@ __all__ = [
     "TokenTrainer",
     "TrainConfig",
     "TrainReport",
+    "WatchConfig",
     "WarmupConstant",
     "WarmupCosine",
     "WarmupLinear",
