@@ -4,9 +4,28 @@ from typing import Annotated, Any
 
 import typer
 
+DEVICES = "Several devices"
 UPDATE, SIZE, SPIKES = "How to update", "Batch that grows", "Spikes"
 SPEED = "Speed and memory"
 
+Strategy = Annotated[
+    str,
+    typer.Option(
+        help="auto, single, mirrored (this machine's GPUs), multi_worker "
+        "(see `keras-llm launch`); with KERAS_BACKEND=jax data_parallel, "
+        "model_parallel or fsdp.",
+        rich_help_panel=DEVICES,
+    ),
+]
+Mesh = Annotated[
+    str | None,
+    typer.Option(
+        help="Of model_parallel: parts of a batch x devices for each, for "
+        "example 2x4.",
+        rich_help_panel=DEVICES,
+        show_default="all for one part",
+    ),
+]
 Optimizer = Annotated[
     str,
     typer.Option(

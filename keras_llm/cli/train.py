@@ -1,13 +1,16 @@
 """The verb `train`."""
 
+import contextlib
 import functools
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from keras_llm.cli import options
+from keras_llm.cli import options, watch_options
 from keras_llm.cli.app import verb
+from keras_llm.cli.board import open_board
 from keras_llm.cli.console import (
     check_output,
     command,
@@ -17,7 +20,7 @@ from keras_llm.cli.console import (
 from keras_llm.cli.model import LM, percent, rounded
 from keras_llm.errors import InputError
 
-SAMPLES = ("The ", "def ")
+SAMPLES, BOARD = ("The ", "def "), "tensorboard"
 
 
 @verb(
@@ -51,15 +54,11 @@ def train(
         bool, typer.Option(help="Compute activations twice to save memory.")
     ] = False,
     precision: Annotated[
-        str, typer.Option(help="auto, float32 or mixed_bfloat16.")
-    ] = "auto",
-    strategy: Annotated[
         str,
-        typer.Option(
-            help="auto, single, mirrored (this machine's GPUs) or "
-            "multi_worker (see `keras-llm launch`)."
-        ),
+        typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16."),
     ] = "auto",
+    strategy: options.Strategy = "auto",
+    mesh: options.Mesh = None,
     validate_every: Annotated[
         int, typer.Option(help="Steps between validations.")
     ] = 200,
@@ -86,12 +85,20 @@ def train(
     jit: options.Jit = None,
     steps_per_execution: options.StepsPerExecution = 1,
     prefetch: options.Prefetch = None,
+    watch: watch_options.Watch = False,
+    detail_every: watch_options.DetailEvery = 200,
+    profile: watch_options.Profile = None,
+    logger: watch_options.Logger = None,
+    watts: watch_options.Watts = None,
+    region: watch_options.Region = "world",
+    price_per_hour: watch_options.PricePerHour = None,
+    price_per_kwh: watch_options.PricePerKwh = None,
+    save_in_background: watch_options.SaveInBackground = True,
 ) -> None:
     """Pretrain a decoder on packed rows; killed runs go on exactly.
 
     Run the same command again after a kill or a full disk: the losses are
-    those of an uninterrupted run. Watch it with `tensorboard --logdir
-    runs/model/tensorboard`.
+    those of an uninterrupted run. SIGTERM and Ctrl-C save the step first.
     """
     check_output(output, force=True)
     start_tensorflow()
@@ -100,7 +107,8 @@ def train(
             "Expected how long to train: --steps or --minutes. "
             "Received: neither. Try --minutes 4."
         )
-    trained, _ = pretrain(
+    train_now = functools.partial(
+        pretrain,
         rows,
         tokenizer,
         output,
@@ -109,6 +117,7 @@ def train(
         remat=remat,
         precision=precision,
         strategy=strategy,
+        mesh=mesh,
         steps=steps,
         minutes=minutes,
         batch_size=batch_size,
@@ -133,11 +142,26 @@ def train(
             steps_per_execution=steps_per_execution,
             prefetch=prefetch,
         ),
+        **watch_options.watched(
+            detail_every=detail_every,
+            profile=profile,
+            logger=logger,
+            watts=watts,
+            region=region,
+            price_per_hour=price_per_hour,
+            price_per_kwh=price_per_kwh,
+            save_in_background=save_in_background,
+        ),
         validate_every=validate_every,
         checkpoint_every=checkpoint_every,
         sample_every=validate_every,
         seed=seed,
     )
+    with contextlib.ExitStack() as stack:
+        if watch and "TF_CONFIG" not in os.environ:
+            address = stack.enter_context(open_board(output / BOARD))
+            typer.echo(f"TensorBoard: {address}")
+        trained, _ = train_now()
     report(
         f"Trained {output}",
         training_facts(trained),
@@ -156,6 +180,7 @@ def pretrain(
     remat: bool = False,
     precision: str = "auto",
     strategy: str = "auto",
+    mesh: str | None = None,
     **settings: Any,
 ) -> tuple[Any, Any]:
     """Trains a preset on rows and saves the CausalLM beside its run.
@@ -182,7 +207,8 @@ def pretrain(
     )
 
     chosen = TrainConfig(precision=precision, **settings)  # checked first
-    devices = distribution(strategy)  # before anything uses TensorFlow
+    cut = {} if mesh is None else {"mesh": mesh}
+    devices = distribution(strategy, **cut)  # before what else uses devices
     packed = open_rows(rows)
     encoder = tokenizers.load(tokenizer)
     packed.require(encoder)
@@ -198,22 +224,37 @@ def pretrain(
         build = functools.partial(build_mup, base_width=chosen.base_width)
     with devices.scope():
         model = build(config, dtype=choose_precision(precision), remat=remat)
-    sampler = CausalLM(model, encoder)
     trained = fit(
         model,
         packed,
         out=output,
         validation_rows=_heldout_rows(rows, packed),
         tokenizer=encoder,
-        sample=lambda _: sampler.generate(list(SAMPLES), max_new_tokens=48),
+        sample=_sampler(encoder),
         **settings,
     )
+    model = devices.local(model)
     if not devices.chief:
         raise typer.Exit
     lm = CausalLM(float32_copy(model), encoder)
     lm.save(output / LM)
     write_card(output / LM, config, rows=rows, tokenizer=encoder.fingerprint)
     return trained, lm
+
+
+def _sampler(encoder: Any) -> Any:
+    """What writes samples while training, or None where nothing can."""
+    import keras
+
+    from keras_llm import CausalLM
+
+    if keras.backend.backend() != "tensorflow":
+        typer.echo("No samples while training: generation is TensorFlow's.")
+        return None
+    of = functools.cache(lambda decoder: CausalLM(decoder, encoder))
+    return lambda decoder: of(decoder).generate(
+        list(SAMPLES), max_new_tokens=48
+    )
 
 
 def training_facts(trained: Any) -> dict[str, Any]:
@@ -228,6 +269,7 @@ def training_facts(trained: Any) -> dict[str, Any]:
         "validation loss": rounded(trained.validation_loss),
         "minutes": rounded(trained.seconds / 60, 1),
         "precision": trained.precision,
+        **watch_options.cost_facts(trained.cost),
     }
     return {name: value for name, value in facts.items() if value is not None}
 
