@@ -372,13 +372,30 @@ def test_a_logger_that_is_not_installed_is_a_sentence(monkeypatch):
 
 
 def test_mlflow_gets_the_numbers(tmp_path, monkeypatch):
+    """A run that is continued goes on in the same run there."""
     mlflow = pytest.importorskip("mlflow")
-    pytest.importorskip("mlflow.keras.callback")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    with logging_to("mlflow", tmp_path, {"a": 1}) as (callback,):
-        callback.on_epoch_end(0, {"loss": 2.0})
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri((tmp_path / "store").as_uri())
+    for loss in (2.0, 1.0):
+        with logging_to("mlflow", tmp_path, {"a": 1}) as (callback,):
+            callback.set_params({})
+            callback.set_model(keras.Sequential())
+            callback.model.compile("sgd", "mse")
+            callback.on_train_begin()
+            callback.on_epoch_end(0, {"loss": loss})
     (run,) = mlflow.search_runs(output_format="list")
-    assert run.data.metrics["loss"] == 2.0
+    assert run.data.metrics["loss"] == 1.0
+    assert run.info.run_id == (tmp_path / "mlflow_run").read_text()
+
+
+def test_wandb_gets_the_numbers(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with logging_to("wandb", tmp_path, {"a": 1}) as (callback,):
+        callback.set_model(keras.Sequential())
+        callback.on_epoch_end(0, {"loss": 2.0})
+    (file,) = (tmp_path / "wandb").rglob("run-*.wandb")
+    assert b"epoch/loss" in file.read_bytes()
 
 
 def test_tensorboard_runs_beside_a_run(tmp_path):

@@ -45,6 +45,9 @@ def logging_to(
         folder: The run's folder.
         settings: What to note about the run.
 
+    Raises:
+        InputError: MLflow has no place to log to.
+
     Example:
 
     >>> with logging_to(None, Path("run"), {}) as callbacks:
@@ -92,9 +95,15 @@ def _mlflow(
     from mlflow.keras.callback import MlflowCallback
 
     with contextlib.ExitStack() as stack:
-        run = mlflow.active_run()
-        if run is None:
-            run = stack.enter_context(mlflow.start_run(known))
+        try:
+            run = mlflow.active_run() or stack.enter_context(
+                mlflow.start_run(known)
+            )
+        except mlflow.MlflowException as error:
+            raise InputError(
+                "Expected MLflow to have a place to log to. Received: "
+                f"{error}. Set MLFLOW_TRACKING_URI to a server."
+            ) from error
         if known is None:
             mlflow.log_dict(settings, "keras_llm.json")
         yield run.info.run_id, MlflowCallback()
