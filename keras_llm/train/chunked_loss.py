@@ -163,8 +163,10 @@ class ChunkedLoss:
                 (scale, *_) = ops.unstack(args[0] if args else upstream, 4)
                 d_hidden, d_kernel = gradients
                 d_hidden = _joined(d_hidden, rows, time, size, width)
+                # In float32: the factor would be rounded, or too large.
+                d_hidden = ops.cast(d_hidden, "float32") * scale
                 return (
-                    d_hidden * ops.cast(scale, head.dtype),
+                    ops.cast(d_hidden, head.dtype),
                     ops.cast(d_kernel * scale, head.dtype),
                 )
 

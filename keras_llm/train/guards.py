@@ -90,8 +90,14 @@ class Guard:
                 (2, 2), "zeros", "float32", name="guard_levels", **same
             )
 
-    def decide(self, step: Any) -> None:
-        """Decides about the step that was observed."""
+    def decide(self, step: Any, counts: Any = None) -> None:
+        """Decides about the step that was observed.
+
+        Args:
+            step: From 0.
+            counts: Whether it is one at all; None means yes. One that is not
+                is left out, and nothing is learned from it.
+        """
         self.allowed = None
         if self.observed is None:
             return
@@ -103,18 +109,25 @@ class Guard:
         if self.limit is not None:
             kept = ops.where(row >= MOST, 0, kept)  # learns the new level
             allowed = ops.logical_and(finite, self._calm(values, kept))
+            if counts is not None:
+                allowed = ops.logical_and(allowed, counts)
             self._remember(values, kept, allowed)
             one = ops.cast(allowed, "int32")
             kept, skipped = kept + one, skipped + 1 - one
             row = (row + 1) * (1 - one)
             self.allowed = allowed
-        self.counts.assign(ops.stack([kept, skipped, row, bad]))
+        state = ops.stack([kept, skipped, row, bad])
+        if counts is not None:
+            state = ops.where(counts, state, self.counts + 0)  # no variable
+            self.allowed = counts if self.allowed is None else self.allowed
+        self.counts.assign(state)
 
     def choose(self, value: Any, otherwise: Any) -> Any:
         """Returns the value if this step is applied, else the other."""
         if self.allowed is None:
             return value
-        return ops.where(self.allowed, value, ops.convert_to_tensor(otherwise))
+        value, otherwise = map(ops.convert_to_tensor, (value, otherwise))
+        return ops.where(self.allowed, value, otherwise)
 
     @property
     def skipped(self) -> int:

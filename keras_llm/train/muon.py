@@ -70,6 +70,7 @@ class Muon(Updates, keras.optimizers.Muon):
         config = super().get_config()
         names = {"learning_rate", "weight_decay", "epsilon", "momentum", "name"}
         names |= {"ema", "state_dtype", "rate_scales", "guard"}
+        names |= {"loss_scale"}
         own = {name: config[name] for name in names}
         return {**own, "beta_1": self.adam_beta_1, "beta_2": self.adam_beta_2}
 

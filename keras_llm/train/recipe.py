@@ -4,11 +4,13 @@ from typing import Any
 
 import keras
 
+from keras_llm.train.loss_scale import FIRST
 from keras_llm.train.mup import rate_scales
 from keras_llm.train.optimizers import optimizer
 from keras_llm.train.ramp import Ramp
 from keras_llm.train.schedules import Schedule, schedule
 from keras_llm.train.settings import TrainConfig
+from keras_llm.train.speed import precision_of
 
 
 def schedule_of(settings: TrainConfig) -> Schedule:
@@ -52,7 +54,7 @@ def optimizer_of(
     Args:
         settings: Of the run.
         rate: From `schedule_of`.
-        model: The decoder; muP looks at its width.
+        model: The decoder; muP looks at its width, float16 needs scaling.
 
     Raises:
         InputError: A setting does not fit the model.
@@ -80,4 +82,9 @@ def optimizer_of(
         state_dtype=s.optimizer_state,
         rate_scales=scales,
         guard=s.guard_limit if s.guard else None,
+        loss_scale=(
+            FIRST
+            if model is not None and precision_of(model) == "mixed_float16"
+            else None
+        ),
     )

@@ -10,7 +10,7 @@ from keras_llm.records import Record
 from keras_llm.train.watch_config import WatchConfig
 
 MOST = 2**31 - 1
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 STRATEGIES = (
     *("auto", "single", "mirrored", "multi_worker"),  # TensorFlow
     *("data_parallel", "model_parallel", "fsdp"),  # JAX
@@ -101,8 +101,9 @@ class TrainConfig(Record):
             Default: 1.
         prefetch: Batches made ahead; None lets `tf.data` decide.
             Default: None.
-        precision: "float32", "mixed_bfloat16", or "auto": whatever the model
-            was built with. A model has its precision from
+        precision: "float32", "mixed_bfloat16", "mixed_float16" (with loss
+            scaling), or "auto": whatever the model was built with. A model
+            has its precision from
             `build_decoder(config, dtype=choose_precision())`.
         strategy: "single", "mirrored", "multi_worker", "data_parallel",
             "model_parallel", "fsdp", or "auto": whatever the model was built
@@ -295,7 +296,7 @@ class TrainReport(Record):
         seconds: Time since the start, over all resumptions.
         peak_memory: Most bytes the process had in memory.
         parameters: Trainable parameters of the model.
-        precision: "float32" or "mixed_bfloat16".
+        precision: "float32", "mixed_bfloat16" or "mixed_float16".
         cost: `kwh`, `co2_kg` and `price` as far as they are known, and how,
             in `energy` (see `train.cost`); None without a folder.
         history: Path of `metrics.jsonl`, or None without a folder.

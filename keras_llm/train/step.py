@@ -19,6 +19,7 @@ from keras_llm.train.chunked_loss import ChunkedLoss, chunked_loss
 from keras_llm.train.distribution import Distribution, distribution_of
 from keras_llm.train.ema import averaged
 from keras_llm.train.guards import guard_of, observing
+from keras_llm.train.loss_scale import factor_needed
 from keras_llm.train.losses import (
     TokenLoss,
     compiled_token_loss,
@@ -124,7 +125,8 @@ class TokenTrainer(BackendStep):
                 is compiled alone), True on JAX.
 
         Raises:
-            InputError: A loss or metrics are passed.
+            InputError: A loss or metrics are passed, or an optimizer without
+                loss scaling for a decoder in float16.
         """
         given = [k for k in ("loss", "metrics") if kwargs.get(k) is not None]
         if given:
@@ -135,10 +137,14 @@ class TokenTrainer(BackendStep):
             )
         if jit_compile is None:
             jit_compile = keras.backend.backend() == "jax"
+        self._check_float16(optimizer)
+        kwargs["auto_scale_loss"] = False  # the step does it
         # XLA cannot compile what is compiled alone inside of a loop.
         self._token_loss = token_loss if jit_compile else compiled_token_loss()
         with self.distribution.scope():
             super().compile(optimizer, jit_compile=jit_compile, **kwargs)
+            if factor_needed(self.optimizer) and not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)  # has a factor
         if self.distribution.replicas > 1:
             self.expect_summed_gradients()
 
@@ -227,11 +233,16 @@ class TokenTrainer(BackendStep):
         return clipped, norm, groups
 
     def record(
-        self, loss: TokenLoss, norm: Any = None, groups: Any = None
+        self,
+        loss: TokenLoss,
+        norm: Any = None,
+        groups: Any = None,
+        fits: Any = None,
     ) -> dict[str, Any]:
         """Adds a batch to the metrics and returns the means so far.
 
-        A guard leaves out what is not finite, so the metrics do so, too.
+        A guard leaves out what is not finite, so the metrics do so, too, and
+        gradients that do not fit into float16 have no norm.
         """
         counts = None
         if norm is not None and guard_of(self.optimizer).limit is not None:
@@ -240,6 +251,12 @@ class TokenTrainer(BackendStep):
             norm = ops.where(finite, norm, 0.0)
             groups = ops.where(finite, groups, 0.0)
             counts = ops.cast(finite, "float32")
+        if fits is not None:
+            norm = ops.where(fits, norm, 0.0)
+            groups = ops.where(fits, groups, 0.0)
+            counts = ops.cast(fits, "float32") * (
+                1.0 if counts is None else counts
+            )
         self.token_metrics.update_state(loss)
         logs = self.token_metrics.result()
         if norm is not None:
@@ -247,6 +264,18 @@ class TokenTrainer(BackendStep):
             self.group_norms.update_state(groups, sample_weight=counts)
             logs["gradient_norm"] = self.norm_metric.result()
         return logs
+
+    def _check_float16(self, optimizer: Any) -> None:
+        layers = self.decoder._flatten_layers()
+        if "float16" not in {layer.compute_dtype for layer in layers}:
+            return
+        if not factor_needed(optimizer):
+            raise InputError(
+                "Expected an optimizer with loss scaling for a decoder that "
+                "computes in float16. Received: "
+                f"{getattr(optimizer, 'name', optimizer)} without. Use "
+                "AdamW(..., loss_scale=2.0**15), or another of train's."
+            )
 
     def _distribution_of(self, decoder: keras.Model) -> Distribution:
         """How decoder and trainer, which must agree, are distributed."""

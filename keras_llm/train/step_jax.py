@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_llm.layers import next_seeds, rows_from
+from keras_llm.train.loss_scale import factor_of, fits, unscaled
 from keras_llm.train.losses import TokenLoss
 
 
@@ -40,19 +41,22 @@ class BackendStep(keras.Model):
         trainable, fixed, optimizer, metrics = state
         batch = self.unpack(data)
         tokens = ops.maximum(ops.sum(batch[2]), 1.0)
-        gradients, loss, fixed = self._accumulated(
-            trainable, fixed, batch, tokens
-        )
-        fixed = self._with_next_seeds(fixed)
-        gradients, norm, groups = self.clip(gradients)
         mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             rate = ops.convert_to_tensor(self.optimizer.learning_rate)
+            factor = factor_of(self.optimizer)
+        share = tokens if factor is None else tokens / factor
+        gradients, loss, fixed = self._accumulated(
+            trainable, fixed, batch, share
+        )
+        fixed = self._with_next_seeds(fixed)
+        gradients, norm, groups = self.clip(unscaled(gradients, factor))
+        counts = fits(loss.objective, norm, factor)
         with self.observing(loss, norm):
             trainable, optimizer = self.optimizer.stateless_apply(
                 optimizer, gradients, trainable
             )
-        logs, metrics = self._recorded(metrics, loss, norm, groups)
+        logs, metrics = self._recorded(metrics, loss, norm, groups, counts)
         logs["learning_rate"] = rate
         return logs, (trainable, fixed, optimizer, metrics)
 

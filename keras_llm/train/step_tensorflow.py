@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_llm.layers import dispatch_by, next_seeds, rows_from
+from keras_llm.train.loss_scale import factor_of, fits, unscaled
 from keras_llm.train.losses import TokenLoss
 from keras_llm.train.strategy_tensorflow import (
     StrategyFunctions,
@@ -30,13 +31,16 @@ class BackendStep(StrategyFunctions):
         if self.distributed and self.jit_compile:
             # XLA sees one device: what crosses devices stays outside.
             compute = tf.function(compute, jit_compile=True, autograph=False)
-        loss, gradients = total(compute(batch, tokens, first_row))
+        factor = factor_of(self.optimizer)
+        share = tokens if factor is None else tokens / factor
+        loss, gradients = total(compute(batch, share, first_row))
         next_seeds(self.decoder._flatten_layers())
-        gradients, norm, groups = self.clip(gradients)
+        gradients, norm, groups = self.clip(unscaled(gradients, factor))
+        counts = fits(loss.objective, norm, factor)
         rate = tf.identity(self.optimizer.learning_rate)
         with self.observing(loss, norm):
             self.optimizer.apply(gradients, self.trainable_variables)
-        logs = self.record(loss, norm, groups)
+        logs = self.record(loss, norm, groups, counts)
         return {**logs, "learning_rate": rate}
 
     def test_step(self, data: Any) -> dict[str, Any]:

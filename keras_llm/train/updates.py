@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_llm.errors import InputError, check_choice
 from keras_llm.train.guards import Guard
+from keras_llm.train.loss_scale import LossScale
 from keras_llm.train.rounding import round_at_random
 
 NOT_DECAYED = ("embedding", "bias", "gamma", "beta", "scale", "sink", "norm")
@@ -76,6 +77,8 @@ class Updates(keras.Optimizer):
             `mup`); weight decay keeps the unscaled rate. Default: all 1.
         guard: Leave out updates whose loss or gradient norm lies this many
             standard deviations over their means; None applies all.
+        loss_scale: First factor of the objective, for a model in float16;
+            None for none (see `LossScale`).
 
     Source: Kingma & Ba 2014, https://arxiv.org/abs/1412.6980, section 7.2
     (averaging); https://arxiv.org/abs/2203.03466 (scales).
@@ -90,6 +93,7 @@ class Updates(keras.Optimizer):
         state_dtype: str = "float32",
         rate_scales: Mapping[str, float] | None = None,
         guard: float | None = None,
+        loss_scale: float | None = None,
         **kwargs: Any,
     ):
         check_choice("state_dtype", state_dtype, STATES)
@@ -101,6 +105,8 @@ class Updates(keras.Optimizer):
         self.ema, self.state_dtype = ema, state_dtype
         self.rate_scales = dict(rate_scales or {})
         self.guard = Guard(guard)
+        self.loss_scale = LossScale(loss_scale) if loss_scale else None
+        self._counts: Any = None
         self._averages: list[Any] = []
 
     def build(self, variables: Sequence[Any]) -> None:
@@ -110,6 +116,8 @@ class Updates(keras.Optimizer):
         self.exclude_from_weight_decay(var_list=decay_groups(variables)[1])
         self._factors = [self.rate_scales.get(v.path, 1.0) for v in variables]
         self.guard.build(self)
+        if self.loss_scale is not None:
+            self.loss_scale.build(self)
         if self.ema is not None:
             self._averages = [self.copied(v, "average") for v in variables]
         super().build(variables)
@@ -144,9 +152,15 @@ class Updates(keras.Optimizer):
         """Updates the variables, unless the guard leaves this step out."""
         if not self.built and trainable_variables is not None:
             self.build(list(trainable_variables))
-        self.guard.decide(self.iterations)
+        observed = self.guard.observed
+        if self.loss_scale is not None and observed is not None:
+            self._counts = self.loss_scale.decide(*observed)
+        self.guard.decide(self.iterations, self._counts)
         super().apply(grads, trainable_variables)
-        self.guard.allowed = None
+        if self._counts is not None:  # the schedule waits
+            one = ops.cast(self._counts, self.iterations.dtype)
+            self.iterations.assign(self.iterations - 1 + one)
+        self.guard.allowed = self._counts = None
 
     def update_step(self, gradient: Any, variable: Any, rate: Any) -> None:
         """Updates one variable at its own learning rate."""
@@ -182,6 +196,7 @@ class Updates(keras.Optimizer):
             "state_dtype": self.state_dtype,
             "rate_scales": dict(self.rate_scales),
             "guard": self.guard.limit,
+            "loss_scale": self.loss_scale and self.loss_scale.first,
         }
 
     def _backend_apply_gradients(self, grads: Any, variables: Any) -> None:
@@ -193,7 +208,10 @@ class Updates(keras.Optimizer):
         for average, variable in zip(
             self._averages, self._trainable_variables, strict=True
         ):
-            average.assign(average + (variable - average) * (1.0 - decay))
+            moved = average + (variable - average) * (1.0 - decay)
+            if self._counts is not None:
+                moved = ops.where(self._counts, moved, average)
+            average.assign(moved)
 
     def _get_current_learning_rate(self) -> Any:
         """Zero where the guard leaves out a step: nothing decays."""
