@@ -45,18 +45,25 @@ def compare(
     Returns:
         A row for each contestant: name, best and median seconds, speed, and
         the ratio of its best time to ours (above 1: we are faster) as well
-        as the median of the ratios round by round.
+        as the median of the ratios round by round; with `work`, also the
+        speed by this process's processor time.
     """
     for run in contestants.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in contestants}
+    cpu: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, run in contestants.items():
-            start = time.perf_counter()
+            start, busy = time.perf_counter(), time.process_time()
             run()
+            cpu[name].append(time.process_time() - busy)
             times[name].append(time.perf_counter() - start)
     ours = next(iter(times.values()))
-    return [_row(name, own, ours, work, unit) for name, own in times.items()]
+    rows = [_row(name, own, ours, work, unit) for name, own in times.items()]
+    if work is not None:
+        for row, busy in zip(rows, cpu.values(), strict=True):
+            row[f"{unit}/cpu_s"] = work / min(busy)
+    return rows
 
 
 def _row(

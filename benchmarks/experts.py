@@ -18,7 +18,7 @@ from typing import Any
 
 import _pairs
 import numpy as np
-from train_step import batches
+from _train_peers import SIZES, batches
 
 VOCABULARY, TIME = 8192, 256
 LAYERS, WIDTH, HEADS, INNER = 4, 256, 4, 1024
@@ -103,7 +103,8 @@ def main() -> None:
     from keras_llm.train import choose_precision
 
     precision = choose_precision(options.precision)
-    data = batches(options.steps, options.rows)
+    size = SIZES["base"]._replace(rows=options.rows)
+    data = batches(options.steps, size)
     models = {DENSE: decoder(precision)}
     sizes = {DENSE: parameters(models[DENSE])}
     for name, mixture in MIXTURES.items():
