@@ -126,7 +126,7 @@ def measured(
 
 @contextlib.contextmanager
 def _cgroup(limit: float) -> Iterator[Path]:
-    """A memory cgroup (version 1) with the limit; needs the right to make it."""
+    """A memory cgroup (version 1) with the limit; only root may make one."""
     group = CGROUP / f"keras_llm_{os.getpid()}"
     group.mkdir()
     try:

@@ -30,6 +30,7 @@ _MODULES = (
     "evaluate",
     "export",
     "layers",
+    "search",
     "tokenizers",
     "train",
     "zoo",

@@ -133,13 +133,15 @@ def part_of(path: str, shape: Shape, setup: Setup) -> int:
 def _state(shapes: dict[str, Shape], setup: Setup) -> int:
     """Bytes of the optimizer's variables."""
     moment = BITS[setup.optimizer_state] // 8
+    # An average of the weights, or where schedule-free goes on from.
+    copies = setup.ema + (setup.optimizer == "schedule_free")
     values = 0
     for path, shape in shapes.items():
         moments = MOMENTS[setup.optimizer]
         if setup.optimizer == "muon" and not _is_kernel(path, shape):
             moments = 2  # these have AdamW
         held = part_of(path, shape, setup)
-        values += held * (moments * moment + setup.ema * FLOAT)
+        values += held * (moments * moment + copies * FLOAT)
     return values
 
 

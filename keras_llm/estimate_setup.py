@@ -14,8 +14,8 @@ COMPUTE = {
 }
 """Precision of training -> compute dtype; weights are float32 in all."""
 STRATEGIES = ("single", "data_parallel", "mirrored", "fsdp", "model_parallel")
-MOMENTS = {"adamw": 2, "muon": 1, "lion": 1, "schedule_free": 2}
-"""Optimizer -> values for each element of a kernel."""
+MOMENTS = {"adamw": 2, "muon": 1, "lion": 1, "schedule_free": 1}
+"""Optimizer -> moments of each element of a kernel."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,7 @@ RANKS = {
     "conversation": 4,
     "train": 4,
     "evaluate": 4,
+    "search": 4,
     "zoo": 5,
     "export": 6,
     "cli": 7,

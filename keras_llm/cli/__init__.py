@@ -5,12 +5,14 @@ from keras_llm.cli import (  # noqa: F401
     artifact,
     chat,
     corpus,
+    data_service,
     estimate,
     hub,
     info,
     launch,
     model,
     quickstart,
+    sweep,
     train,
 )
 from keras_llm.cli.app import app
