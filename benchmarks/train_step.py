@@ -152,6 +152,7 @@ def levers(names: list[str], rounds: int, steps: int) -> dict[str, Any]:
     for _ in range(rounds):
         for name in names:
             row = _child(["--lever", name, "--steps", str(steps)])
+            print(json.dumps(row), file=sys.stderr)  # a long wait without
             known = best.setdefault(name, row)
             for key in ("tokens/s", "tokens/cpu_s"):
                 known[key] = max(known[key], row[key])

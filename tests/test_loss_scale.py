@@ -173,8 +173,8 @@ from keras import ops
 state = ops.convert_to_numpy(trainer.optimizer.loss_scale.state)
 factor, good, skipped = state
 assert skipped > 0 and factor == 2.0 ** (24 - skipped), (factor, skipped)
-assert int(trainer.optimizer.iterations) == 24 - skipped == good
-assert logs["loss"][-1] < logs["loss"][0]
+assert int(trainer.optimizer.iterations) == 24 - skipped >= good, state
+assert logs["loss"][-1] < logs["loss"][0], logs["loss"]
 assert np.isfinite(logs["gradient_norm"]).all()
 """
 

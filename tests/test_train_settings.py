@@ -93,7 +93,7 @@ def test_distribution_is_refused(rows):
 def test_precision_follows_the_processor(monkeypatch, tmp_path):
     flags = tmp_path / "cpuinfo"
     monkeypatch.setattr(speed, "CPU_FLAGS", flags)
-    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: [])
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda: [])
     assert choose_precision() == "float32"
     flags.write_text("flags : sse avx512_bf16 fma")
     assert choose_precision() == "mixed_bfloat16"
@@ -116,7 +116,7 @@ def test_precision_follows_the_gpu(monkeypatch, capability, precision):
     monkeypatch.setattr(
         keras.distribution,
         "list_devices",
-        lambda kind: ["gpu:0"] if kind == "gpu" else [],
+        lambda: ["cpu:0", "gpu:0"],
     )
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: ["gpu"])
     monkeypatch.setattr(

@@ -13,6 +13,11 @@ from keras_llm.layers.dispatch import dispatch, dispatch_by
 from keras_llm.layers.dropout import Dropout, next_seeds, rows_from
 from keras_llm.layers.embedding import Positions, lookup
 from keras_llm.layers.experts import MixtureOfExperts
+from keras_llm.layers.fused import (
+    fused_attention,
+    has_device,
+    has_fused_attention,
+)
 from keras_llm.layers.mask import CausalMask, visibility
 from keras_llm.layers.mlp import MLP
 from keras_llm.layers.norm import (
@@ -43,7 +48,10 @@ __all__ = [
     "attend",
     "dispatch",
     "dispatch_by",
+    "fused_attention",
     "gain",
+    "has_device",
+    "has_fused_attention",
     "lookup",
     "new_cache",
     "next_seeds",

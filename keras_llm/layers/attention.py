@@ -11,6 +11,7 @@ from keras_llm.config import BIASES, NORMS, QK_NORMS
 from keras_llm.errors import InputError, check_choice
 from keras_llm.layers.cache import scatter
 from keras_llm.layers.dropout import Dropout
+from keras_llm.layers.fused import fused_attention, has_fused_attention
 from keras_llm.layers.mask import visibility
 from keras_llm.layers.norm import NORMALIZATIONS
 from keras_llm.layers.rope import rotate
@@ -195,6 +196,13 @@ class GroupedQueryAttention(keras.layers.Layer):
             mask = visibility(order, order, self.window)
         query, key, value = self._heads(x, (batch, time), rotary)
         shape = ops.shape(x)[:-1]
+        if self._can_fuse(query, training):
+            # One mask for all rows knows no documents: it is just causal.
+            plain = self.window is None and mask.shape[0] == 1 != batch
+            mixed = fused_attention(
+                query, key, value, None if plain else mask, self._scale
+            )
+            return self._projected(mixed, shape)
         return self._attend(query, key, value, mask, shape, training)
 
     def step(
@@ -290,6 +298,21 @@ class GroupedQueryAttention(keras.layers.Layer):
             self.sink_scores if self.sinks else None,
             functools.partial(self._drop, training=training),
         )
+        return self._projected(mixed, shape)
+
+    def _can_fuse(self, query: Any, training: bool | None) -> bool:
+        """Whether one kernel does all that this layer is asked for."""
+        half = keras.backend.standardize_dtype(query.dtype) != "float32"
+        more = self.softcap is not None or self.sinks
+        return (
+            has_fused_attention()
+            and half
+            and not more
+            and not (self.dropout and training)
+        )
+
+    def _projected(self, mixed: Any, shape: tuple) -> Any:
+        """From heads to the output."""
         mixed = ops.transpose(mixed, (0, 2, 1, 3))
         width = self.num_heads * self._dim
         return self.output_projection(ops.reshape(mixed, (*shape, width)))

@@ -14,6 +14,7 @@ from keras import ops
 
 from keras_llm.errors import InputError
 from keras_llm.estimate import count_parameters
+from keras_llm.layers import has_device
 from keras_llm.train.settings import PRECISIONS
 
 _log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def choose_precision(name: str = "auto") -> str:
             f"Expected precision to be one of {', '.join(PRECISIONS)}. "
             f"Received: {name!r}."
         )
-    if name == "mixed_float16" and not keras.distribution.list_devices("gpu"):
+    if name == "mixed_float16" and not has_device("gpu"):
         _log.warning(
             "float16 is slow without a GPU, about 0.6 times as fast as "
             "float32. Use float32 or mixed_bfloat16 here."
@@ -61,9 +62,9 @@ def choose_precision(name: str = "auto") -> str:
 
 def _multiplies_bfloat16() -> bool:
     on_tensorflow = keras.backend.backend() == "tensorflow"
-    if keras.distribution.list_devices("tpu"):
+    if has_device("tpu"):
         return True
-    if keras.distribution.list_devices("gpu"):
+    if has_device("gpu"):
         return not on_tensorflow or _gpu_multiplies_bfloat16()
     if not on_tensorflow or not CPU_FLAGS.exists():
         return False
