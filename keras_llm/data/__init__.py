@@ -19,6 +19,7 @@ from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
 from keras_llm.data.pack import PackCounts, Row, pack
 from keras_llm.data.rows import Rows, open_rows
+from keras_llm.data.service import DataService, from_service
 from keras_llm.data.shards import pack_corpus
 from keras_llm.data.standard_library import standard_library
 from keras_llm.data.steps import (
@@ -28,10 +29,12 @@ from keras_llm.data.steps import (
     repair,
     split_long,
 )
+from keras_llm.data.text_rows import text_rows
 
 __all__ = [
     "Counts",
     "CurateReport",
+    "DataService",
     "Document",
     "Manifest",
     "PackCounts",
@@ -42,6 +45,7 @@ __all__ = [
     "curate",
     "default_steps",
     "exact_duplicates",
+    "from_service",
     "hold_out",
     "minimum_length",
     "open_rows",
@@ -55,6 +59,7 @@ __all__ = [
     "row_indices",
     "split_long",
     "standard_library",
+    "text_rows",
     "training_arrays",
     "write_jsonl",
 ]

@@ -86,7 +86,10 @@ class JaxDistribution(Distribution):
         """Returns the rows that the devices of this process take."""
         import tensorflow as tf
 
-        parts = [part(index, self.shards) for index in self._ours()]
+        ours = self._ours()
+        if len(ours) == self.shards:
+            return part(0, 1).map(self._filled)
+        parts = [part(index, self.shards) for index in ours]
         if len(parts) == 1:
             return parts[0]
 
@@ -123,6 +126,21 @@ class JaxDistribution(Distribution):
         rows = np.asarray(multihost_utils.process_allgather(bits))
         rows = rows.reshape(self.workers, -1)
         return [np.ascontiguousarray(r).view(np.float64).tolist() for r in rows]
+
+    def _filled(self, inputs: Any, targets: Any, weights: Any = None) -> tuple:
+        """A batch with empty rows at its end that all shards can share."""
+        import tensorflow as tf
+
+        if weights is None:
+            weights = tf.ones_like(targets, tf.float32)
+        rows = targets.shape[0]
+        rows = tf.shape(targets)[0] if rows is None else rows
+        missing = -rows % self.shards
+
+        def fill(x: Any) -> Any:
+            return tf.pad(x, [(0, missing)] + [(0, 0)] * (len(x.shape) - 1))
+
+        return tf.nest.map_structure(fill, (inputs, targets, weights))
 
     def _ours(self) -> list[int]:
         """Parts of a batch that devices of this process see."""

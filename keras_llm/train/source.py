@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_llm.data import Rows, row_dataset
+from keras_llm.data.service import is_served
 from keras_llm.errors import InputError
 
 
@@ -190,6 +191,13 @@ def _part_of(dataset: Any, part: int, parts: int, least: int = 0) -> Any:
     """
     if parts == 1 and not least:
         return dataset
+    if parts > 1 and is_served(dataset):
+        raise InputError(
+            "Expected one process, and one device or several of JAX, for rows "
+            "of a data service: they have no order in which to cut batches. "
+            f"Received: {parts} parts. Train from packed rows, or with "
+            'strategy="single".'
+        )
     import tensorflow as tf
 
     def cut(inputs: Any, targets: Any, weights: Any = None) -> tuple:
