@@ -60,7 +60,8 @@ def steps(out: str, cases: str, *kinds: str) -> None:
 def fit(rows: str, out: str, *kinds: str) -> None:
     """One run of `fit`, which goes on with another kind after a stop.
 
-    All but the last kind stop after their first checkpoint.
+    All but the last kind stop after their first checkpoint; the last one
+    may be "stop", which does nothing.
     """
     import keras
 
@@ -72,6 +73,8 @@ def fit(rows: str, out: str, *kinds: str) -> None:
                 raise RuntimeError("stopped")
 
     for kind in kinds:
+        if kind == "stop":
+            return
         last = kind == kinds[-1]
         chosen = distribution(kind)
         with chosen.scope():

@@ -203,6 +203,23 @@ def test_parts_of_batches_are_the_batches(rows):
         take(2, 2)
 
 
+def test_each_row_once_an_epoch_while_workers_come_and_go(rows):
+    """Two workers, then three, then one: as if it had been one."""
+    steps, seen, start = len(rows), [], 0  # five epochs of batches of 5
+    for parts, until in ((2, 7), (3, 20), (1, steps)):
+        cut = [
+            row_dataset(rows, 5, 3, start, part=part, parts=parts)
+            for part in range(parts)
+        ]
+        for batch in tf.data.Dataset.zip(tuple(cut)).take(until - start):
+            seen += [np.concatenate([p[1] for p in batch])[:5]]
+        start = until
+    seen = np.concatenate(seen).reshape(5, len(rows), -1)
+    expected = np.sort(rows[np.arange(len(rows))]["tokens"][:, 1:], 0)
+    for epoch in seen:
+        np.testing.assert_array_equal(np.sort(epoch, 0), expected)
+
+
 def test_parts_of_ones_own_dataset_without_weights():
     targets = np.arange(1, 21).reshape(5, 4)
     data = tf.data.Dataset.from_tensor_slices((targets, targets)).batch(3)

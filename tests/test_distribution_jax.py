@@ -129,14 +129,14 @@ def test_every_config_is_built_in_parts_and_gives_its_logits(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["data_parallel", "fsdp"])
-def test_two_processes_with_two_devices_each_equal_one(
-    runs, rows, tmp_path, kind
-):
+def test_a_run_goes_from_one_process_to_two(runs, rows, tmp_path, kind):
+    """Four devices each, and the losses and weights of one device."""
+    finish(jax_devices.start("fit", rows.folder, tmp_path, kind, "stop"))
     hosts = tuple(f"localhost:{port}" for port in free_ports(2))
     configs = [Cluster(hosts, index).tf_config() for index in (0, 1)]
     processes = [
         jax_devices.start(
-            *("fit", rows.folder, tmp_path, "data_parallel", kind),
+            *("fit", rows.folder, tmp_path, kind),
             devices=2,
             TF_CONFIG=config,
         )
