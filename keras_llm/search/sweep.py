@@ -58,6 +58,13 @@ class SweepConfig(Record):
     Raises:
         InputError: A value is out of range, or a short trial would have no
             step.
+
+    Example:
+
+    >>> told = SweepConfig(rows="runs/rows", config={}, steps=900,
+    ...     space={"learning_rate": (1e-4, 1e-2)})
+    >>> told.method, told.rounds
+    ('halving', 3)
     """
 
     rows: str
@@ -104,6 +111,19 @@ def sweep(
     Raises:
         InputError: The folder holds a sweep that was started with something
             else, or no trial succeeded.
+
+    Example:
+
+    >>> import tempfile
+    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
+    ...     num_layers=1, hidden_dim=8, num_heads=2)
+    >>> told = SweepConfig(rows="runs/rows", config=config.to_dict(),
+    ...     steps=900, space={"width": (30,)})
+    >>> sweep(tempfile.mkdtemp(), told)
+    Traceback (most recent call last):
+        ...
+    keras_llm.errors.InputError: Expected widths that are multiples of 4, \
+the size of a head. Received: 30.
     """
     from keras_llm.train.folder import only_process
 
