@@ -12,7 +12,7 @@ from keras_llm.train.measure import Run
 from keras_llm.train.tensorboard import TensorBoard
 from keras_llm.train.token_metrics import group_of
 
-SHOWN = 100_000  # values of a variable in its histogram, at most
+SHOWN = 10_000  # values of a variable in its histogram, at most
 
 
 class Details(keras.callbacks.Callback):
@@ -22,7 +22,7 @@ class Details(keras.callbacks.Callback):
     steps. Every so many steps, from two copies of the weights around the
     last step of a window, in a thread: `update_norm/LAYER`,
     `weight_norm/LAYER`, `update_ratio/LAYER` (the one over the other; about
-    0.001 is usual) and `weights/...`, histograms of at most 100,000 values
+    0.001 is usual) and `weights/...`, histograms of at most 10,000 values
     at equal distances.
 
     Comes after `Measure`. Use it as a context within that of the board, so
