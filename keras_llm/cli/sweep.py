@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_llm.cli.app import verb
-from keras_llm.cli.console import command, report
+from keras_llm.cli.console import command, report, start_tensorflow
 from keras_llm.cli.estimate import tokens_of
 from keras_llm.errors import InputError
 
@@ -82,6 +82,7 @@ def sweep(
     from keras_llm.search import sweep as run
     from keras_llm.search.plots import plot_sweep
 
+    start_tensorflow()  # which Keras Tuner imports
     space = Space(
         learning_rate=_numbers(learning_rate, ":", float),
         batch_size=_numbers(batch, ",", int),
