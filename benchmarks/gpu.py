@@ -29,7 +29,7 @@ SIZES = {
 SMALL = {"num_layers": 2, "hidden_dim": 64, "num_heads": 2}
 
 
-def trainer(size: dict[str, int], options: argparse.Namespace) -> Any:
+def trainer(size: dict[str, Any], options: argparse.Namespace) -> Any:
     """Returns a compiled trainer of GPT-2."""
     from keras_llm.config import DecoderConfig
     from keras_llm.model import build_decoder
