@@ -25,6 +25,7 @@ CASES: dict[str, dict[str, Any]] = {
         "accumulate": 3,
         "clip_norm": 0.5,
         "z_loss": 1e-4,
+        "loss_chunk": 24,
     },
     "much_xla": {
         "batch": 10,
@@ -32,7 +33,9 @@ CASES: dict[str, dict[str, Any]] = {
         "clip_norm": 0.5,
         "jit_compile": True,
         "steps_per_execution": 2,
+        "loss_chunk": 16,
     },
+    "chunked": {"loss_chunk": 24},
     "plain": {"dropout": 0.0},
     "clip": {"clip_norm": 0.5},
     "accumulate": {"clip_norm": 0.5, "accumulate": 4},

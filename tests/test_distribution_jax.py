@@ -28,7 +28,10 @@ from keras_llm.train import Cluster, distribution, restore
 pytest.importorskip("jax", reason="JAX is not installed")
 
 KINDS = ("data_parallel", "model_parallel:2x2")
-CASES = ("plain", "remat", "experts", "muon", "averages_and_guard")
+CASES = (
+    *("plain", "remat", "experts", "muon", "averages_and_guard"),
+    "chunked",
+)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +202,10 @@ own = keras.distribution.ModelParallel(layout_map=layouts)
 with own.scope():
     said(TokenTrainer, tiny_run.build())
 said(distribution("fsdp").require, "data_parallel")
+from keras.src.backend.jax import core
+core.should_shard_at_init = lambda *_: True  # as if all were large
+with distribution("fsdp").scope():
+    print("built", tiny_run.build(tie_embeddings=False, vocabulary_size=48).name)
 print(distribution("auto").kind, distribution("auto").replicas)
 """
 
@@ -231,6 +238,7 @@ def test_what_jax_does_not_do_is_a_sentence(tmp_path):
         "num_heads=2",
         "no pattern of the layout map matches",
         'strategy="data_parallel"',
+        "built decoder",
         "data_parallel 4",
     ]
     assert len(lines) == len(expected), done.stdout
