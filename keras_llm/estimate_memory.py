@@ -159,13 +159,16 @@ def _activations(config: DecoderConfig, setup: Setup, width: int) -> int:
     block = _kept(config, width, setup.model_axis) + scores
     if config.dropout:  # the masks, and what is left of the weights
         block += 2 * scores + 2 * config.hidden_dim * width
-    working = NEWEST * scores
+    scores *= tokens
+    # The logits are there when the backward pass begins, and have gone when
+    # it is at work in the blocks.
+    logits = _logits(config, setup, width)
     if not setup.remat:
-        return round(tokens * (block * config.num_layers + working))
+        kept = tokens * block * config.num_layers
+        return round(kept + max(scores, NEWEST * scores - logits))
     inputs = tokens * config.hidden_dim * width * config.num_layers
-    # A block is computed again when the logits have gone.
-    again = tokens * (block + working) - _logits(config, setup, width)
-    return round(inputs + max(0, again))
+    again = tokens * block + NEWEST * scores
+    return round(inputs + max(0, again - logits))
 
 
 def _kept(config: DecoderConfig, width: int, cut: int) -> float:
