@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_llm.cli.app import verb
-from keras_llm.cli.console import command, report, start_tensorflow
+from keras_llm.cli.console import report, start_tensorflow
 from keras_llm.cli.estimate import tokens_of
 from keras_llm.errors import InputError
 
@@ -112,13 +112,11 @@ def sweep(
     found = run(output, told, lambda row: console.print(_line(row, space)))
     plot_sweep(found, space.names, output / "sweep.png")
     Console().print(_table(found, space))
-    best = output / "trials" / found[0]["trial"] / "run"
-    facts = {name: found[0][name] for name in space.names}
-    report(
-        f"Best of {len(found)} trials",
-        facts | {"loss": f"{found[0]['score']:.4f}", "run": best},
-        command("scaling", output),
-    )
+    best = found[0]
+    facts = {name: _short(best[name]) for name in space.names}
+    facts["loss"] = f"{best['score']:.4f}"
+    facts["run"] = output / "trials" / best["trial"] / "run"
+    report(f"Best of {len(found)} trials", facts)
 
 
 @verb(

@@ -53,6 +53,10 @@ def plot_sweep(
                 label=f"{longest} steps" if full else "fewer",
             )
         axes.set(xlabel=name.replace("_", " "), xscale="log")
+        axes.xaxis.set_minor_formatter("")
+        if name != "learning_rate":
+            tried = sorted({row[name] for row in done})
+            axes.set_xticks(tried, [str(value) for value in tried])
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("loss")
     panels[0].legend()
