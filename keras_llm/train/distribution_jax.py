@@ -1,18 +1,19 @@
 """`keras.distribution` on JAX as distributions: data and model parallel."""
 
 import contextlib
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import keras
 import numpy as np
 from keras.distribution import DataParallel, DeviceMesh, LayoutMap
+from keras.src.backend.jax import core as jax_variables
 
 from keras_llm.errors import InputError
-from keras_llm.train.cluster import Cluster, find_cluster
+from keras_llm.train.cluster import find_cluster
 from keras_llm.train.distribution import Distribution
+from keras_llm.train.mesh_jax import join, mesh_shape, new_mesh
 from keras_llm.train.sharding import (
     BATCH,
     MODEL,
@@ -78,9 +79,21 @@ class JaxDistribution(Distribution):
             else Cut(mesh)
         )
 
-    def scope(self) -> contextlib.AbstractContextManager[Any]:
-        """Returns the scope of the `keras.distribution`."""
-        return self._keras.scope()
+    @contextlib.contextmanager
+    def scope(self) -> Iterator[None]:
+        """The scope of the `keras.distribution`.
+
+        Keras 3.15 compiles the initializers of large variables, which fails
+        with seeds that move on (UnexpectedTracerError). Here each variable
+        is made whole, then cut.
+        """
+        before = jax_variables.should_shard_at_init
+        jax_variables.should_shard_at_init = lambda *_: False
+        try:
+            with self._keras.scope():
+                yield
+        finally:
+            jax_variables.should_shard_at_init = before
 
     def feed(self, part: Callable[[int, int], Any]) -> Any:
         """Returns the rows that the devices of this process take."""
@@ -179,7 +192,7 @@ def make(kind: str, mesh: Sequence[int] | str | None = None) -> Distribution:
         return Distribution()
     cluster = find_cluster()
     if cluster is not None:
-        _join(cluster)
+        join(cluster)
     if kind == "auto":
         kind = choose()
         if kind == "single":
@@ -187,8 +200,8 @@ def make(kind: str, mesh: Sequence[int] | str | None = None) -> Distribution:
     count = jax.device_count()
     if kind != "model_parallel":
         _without_mesh(kind, mesh)
-        return JaxDistribution(kind, _mesh((count,)))
-    return JaxDistribution(kind, _mesh(_shape(mesh, count)))
+        return JaxDistribution(kind, new_mesh((count,)))
+    return JaxDistribution(kind, new_mesh(mesh_shape(mesh, count)))
 
 
 def of(model: Any) -> Distribution:
@@ -225,65 +238,12 @@ def of(model: Any) -> Distribution:
     return found
 
 
-def parse_mesh(text: str) -> tuple[int, ...]:
-    """Returns the shape that is written as "2x4".
-
-    Raises:
-        InputError: It is not two numbers above zero.
-
-    Example:
-
-    >>> parse_mesh("2x4")
-    (2, 4)
-    """
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-        raise InputError(
-            "Expected a mesh as ROWSxMODEL, as in 2x4: devices over which "
-            f"rows are cut, and the model. Received: {text!r}."
-        )
-    rows, model = text.split("x")
-    return int(rows), int(model)
-
-
-def _shape(mesh: Sequence[int] | str | None, count: int) -> tuple[int, ...]:
-    if isinstance(mesh, str):
-        mesh = parse_mesh(mesh)
-    shape = (1, count) if mesh is None else tuple(mesh)
-    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != count:
-        raise InputError(
-            f"Expected a mesh of two numbers whose product is {count}, the "
-            f"number of devices. Received: {shape}. On CPUs, XLA_FLAGS="
-            "--xla_force_host_platform_device_count=4 makes four."
-        )
-    return shape
-
-
-def _mesh(shape: tuple[int, ...]) -> DeviceMesh:
-    return DeviceMesh(shape, [BATCH, MODEL][: len(shape)])
-
-
 def _without_mesh(kind: str, mesh: Any) -> None:
     if mesh is not None:
         raise InputError(
             'Expected a mesh for "model_parallel" only. Received: mesh='
             f"{mesh} for {kind!r}."
         )
-
-
-def _join(cluster: Cluster) -> None:
-    """Connects the processes; the first one is the coordinator."""
-    if jax.distributed.is_initialized():
-        return
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        keras.distribution.initialize(
-            ",".join(cluster.hosts), len(cluster.hosts), cluster.index
-        )
-    except RuntimeError as error:
-        raise InputError(
-            "Expected train.distribution(...) before anything else that uses "
-            f"JAX. Received: {error}. Move it to the start of the program."
-        ) from error
 
 
 def _mesh_of(variable: Any) -> Any:
