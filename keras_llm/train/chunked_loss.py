@@ -11,54 +11,18 @@ work in every slice.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 from keras import ops
 
-from keras_llm.errors import InputError
 from keras_llm.model import Decoder, decoder_inputs
+from keras_llm.train.head import head_of
 from keras_llm.train.losses import TokenLoss
 from keras_llm.train.settings import check_loss_chunk
 
 ROOM = 2**25  # logits of a slice, where "auto" slices: 128 MB in float32
 WHOLE = 2**26  # logits up to which "auto" takes them whole
-
-
-class Head(NamedTuple):
-    """From hidden states to logits, as the decoder does it.
-
-    Args:
-        variable: The Keras variable of the kernel.
-        tied: Whether it is the input table, `(vocabulary, width)`; else it is
-            `(width, vocabulary)`.
-        softcap: Of the logits, or None.
-        dtype: Of the product.
-
-    Example:
-
-    >>> kernel = keras.Variable([[1.0, 2.0], [3.0, 4.0]])
-    >>> head = Head(kernel, False, None, "float32")
-    >>> head.logits(ops.array([[1.0, 0.0]]), kernel.value).numpy().tolist()
-    [[1.0, 2.0]]
-    """
-
-    variable: Any
-    tied: bool
-    softcap: float | None
-    dtype: str
-
-    @property
-    def vocabulary(self) -> int:
-        """Logits of a token."""
-        return self.variable.shape[0 if self.tied else 1]
-
-    def logits(self, hidden: Any, kernel: Any) -> Any:
-        """Returns `(n, vocabulary)` for `(n, width)`, both in `dtype`."""
-        logits = _product(hidden, kernel, self.tied)
-        if self.softcap is None:
-            return logits
-        return ops.tanh(logits / self.softcap) * self.softcap
 
 
 class ChunkedLoss:
@@ -199,45 +163,6 @@ def chunked_loss(
     if chunk is None or (auto and not isinstance(decoder, Decoder)):
         return None
     return ChunkedLoss(decoder, chunk)
-
-
-def head_of(decoder: keras.Model) -> Head:
-    """Returns the head of a decoder.
-
-    Raises:
-        InputError: It is none of ours, or its head is more than one kernel.
-
-    Example: see `ChunkedLoss`.
-    """
-    if not isinstance(decoder, Decoder):
-        raise InputError(
-            "Expected a decoder from build_decoder for a loss in chunks: its "
-            f"head is known. Received: {type(decoder).__name__}. Leave out "
-            "loss_chunk."
-        )
-    table: Any = decoder.get_layer("token_embedding")
-    if table.quantization_mode is not None or table.lora_enabled:
-        raise InputError(
-            "Expected a head that is one kernel for a loss in chunks. "
-            f"Received: quantization {table.quantization_mode}, LoRA "
-            f"{table.lora_enabled}. Leave out loss_chunk."
-        )
-    tied = table.tie_weights
-    return Head(
-        table._embeddings if tied else table.reverse_embeddings,
-        tied,
-        table.logit_soft_cap,
-        table.reverse_dtype,
-    )
-
-
-def _product(x: Any, kernel: Any, transposed: bool) -> Any:
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        # Neither the kernel nor its gradient is written out transposed.
-        return tf.matmul(x, kernel, transpose_b=transposed)
-    return ops.matmul(x, ops.transpose(kernel) if transposed else kernel)
 
 
 def _positions(tokens: int, rows: Any) -> Any:
