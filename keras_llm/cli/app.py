@@ -27,8 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 # The order in which a corpus becomes a server; the help keeps it.
 VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
 ORDER = (
-    *("quickstart", *VERBS, "launch", "import", "generate", "chat", "info"),
-    *("estimate", "sweep", "scaling"),
+    *("quickstart", *VERBS, "launch", "data-service", "import", "generate"),
+    *("chat", "info", "estimate", "sweep", "scaling"),
 )
 
 INTERRUPTED = (
