@@ -102,23 +102,30 @@ def test_and_leaves_as_a_saved_model(runs, tmp_path):
         "positions": np.tile(np.arange(8, dtype="int32"), (2, 1)),
         "segments": np.ones_like(tokens),
     }
-    served = tf.saved_model.load(str(tmp_path / "saved")).serve(inputs)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    served = loaded.serve(inputs)
     theirs = np.load(runs / "moved" / "logits.npy")
     np.testing.assert_allclose(served, theirs, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_each_case_alone_equals_one_device(tmp_path):
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(CASES, marks=pytest.mark.slow),
+        pytest.param(MORE, marks=pytest.mark.long),
+    ],
+)
+def test_each_case_alone_equals_one_device(names, tmp_path):
     kinds = ("single", "fsdp", "model_parallel:2x2")
-    finish(jax_devices.start("steps", tmp_path, ",".join(CASES), *kinds))
-    for name in CASES:
+    finish(jax_devices.start("steps", tmp_path, ",".join(names), *kinds))
+    for name in names:
         for kind in kinds[1:]:
             assert_equal_runs(
                 found(tmp_path, "single", name), found(tmp_path, kind, name)
             )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_config_is_built_in_parts_and_gives_its_logits(tmp_path):
     kinds, file = ("model_parallel:2x2", "fsdp"), tmp_path / "layouts.json"
     finish(jax_devices.start("layouts", file, *kinds))
@@ -130,8 +137,13 @@ def test_every_config_is_built_in_parts_and_gives_its_logits(tmp_path):
             assert kernel == [16, built["width"] // parts], name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["data_parallel", "fsdp"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("fsdp", marks=pytest.mark.slow),
+        pytest.param("data_parallel", marks=pytest.mark.long),
+    ],
+)
 def test_a_run_goes_from_one_process_to_two(runs, rows, tmp_path, kind):
     """Four devices each, and the losses and weights of one device."""
     finish(jax_devices.start("fit", rows.folder, tmp_path, kind, "stop"))
@@ -205,7 +217,8 @@ said(distribution("fsdp").require, "data_parallel")
 from keras.src.backend.jax import core
 core.should_shard_at_init = lambda *_: True  # as if all were large
 with distribution("fsdp").scope():
-    print("built", tiny_run.build(tie_embeddings=False, vocabulary_size=48).name)
+    built = tiny_run.build(tie_embeddings=False, vocabulary_size=48)
+print("built", built.name)
 print(distribution("auto").kind, distribution("auto").replicas)
 """
 
