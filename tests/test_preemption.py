@@ -1,5 +1,6 @@
 """Signals to stop, checkpoints in the background, and damaged ones."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -185,6 +186,20 @@ def test_a_group_of_workers_saves_and_exits_0(rows, tmp_path):
     again = subprocess.run(command, capture_output=True, text=True)
     assert again.returncode == 0 and "[1] done 1" in again.stdout
     assert_same_training(out, whole)
+
+
+@pytest.mark.slow
+def test_on_jax_too(rows, tmp_path):
+    """In a process of its own: it ends with "equal"."""
+    pytest.importorskip("jax")
+    script = Path(__file__).with_name("watched_on_jax.py")
+    done = subprocess.run(
+        [sys.executable, script, rows.folder, tmp_path],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip().endswith("equal"), done.stderr
 
 
 # === In the background ===
