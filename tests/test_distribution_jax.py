@@ -28,10 +28,8 @@ from keras_llm.train import Cluster, distribution, restore
 pytest.importorskip("jax", reason="JAX is not installed")
 
 KINDS = ("data_parallel", "model_parallel:2x2")
-CASES = (
-    *("plain", "remat", "experts", "muon", "averages_and_guard"),
-    "chunked",
-)
+CASES = ("chunked", "experts", "averages_and_guard")
+MORE = ("plain", "clip", "accumulate", "remat", "muon", "schedule_free")
 
 
 @pytest.fixture(scope="module")
