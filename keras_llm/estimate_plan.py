@@ -128,6 +128,11 @@ def plan(
             "Expected tokens of at least 1 and a price of at least 0. "
             f"Received: tokens={tokens}, price={price}."
         )
+    if config.num_heads % setup.model_axis:
+        raise InputError(
+            f"Expected devices along the model axis that share the "
+            f"{config.num_heads} heads evenly. Received: {setup.model_axis}."
+        )
     length = setup.context or config.context_length
     cost = flops(config, length)
     training = cost.training(setup.remat)

@@ -239,6 +239,10 @@ def test_names_of_hardware():
     [
         (("--hardware", "h100x8", "--strategy", "single"), "one device"),
         (("--hardware", "h100x8", "--strategy", "model_parallel"), "8x1"),
+        (
+            ("--hardware", "l4x8", "--strategy", "model_parallel 1x8"),
+            "12 heads",
+        ),
         (("--hardware", "t4", "--precision", "mixed_bfloat16"), "multiplies"),
         (("--hardware", "l4", "--mfu", "2"), "mfu"),
         (("--hardware", "l4", "--tokens", "many"), "10B"),
