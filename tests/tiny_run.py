@@ -139,7 +139,14 @@ def main(rows: str, out: str, when: str) -> None:
 
     if when in MOMENTS:
         die_at(when)
-    train(open_rows(rows), Path(out), callbacks=[Killer()])
+    # The checkpoint before a step is complete then, not on its way.
+    background = not when.isdigit()
+    train(
+        open_rows(rows),
+        Path(out),
+        callbacks=[Killer()],
+        save_in_background=background,
+    )
 
 
 if __name__ == "__main__":
