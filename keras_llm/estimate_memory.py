@@ -168,7 +168,8 @@ def _activations(config: DecoderConfig, setup: Setup, width: int) -> int:
         return round(kept + max(scores, NEWEST * scores - logits))
     inputs = tokens * config.hidden_dim * width * config.num_layers
     again = tokens * block + NEWEST * scores
-    return round(inputs + max(0, again - logits))
+    # How much of both is there at once changes from run to run.
+    return round(inputs + max(again / 2, again - logits))
 
 
 def _kept(config: DecoderConfig, width: int, cut: int) -> float:
