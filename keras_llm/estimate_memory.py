@@ -58,7 +58,7 @@ class Memory(Record):
 LOGITS = {4: 3.2, 2: 3.5}
 """Bytes of a computed value -> float32 tensors as large as the logits."""
 CHUNKED = {4: 4.5, 2: 4.0}  # the same, of a slice
-SLICE, WHOLE = 2**26, 2**27  # logits of "auto", as `train.chunked_loss` has it
+SLICE, WHOLE = 2**25, 2**26  # logits of "auto", as `train.chunked_loss` has it
 UPDATE = 0.4  # of the gradients, in clipping and the optimizer
 TABLE_COPIES = 1  # of the token table's gradient, beside the gradient
 NEWEST = 3  # tensors as large as the attention weights of the block at work
@@ -198,7 +198,7 @@ def tokens_at_once(config: DecoderConfig, setup: Setup) -> int:
     >>> config = DecoderConfig(vocabulary_size=50304, context_length=1024,
     ...     num_layers=1, hidden_dim=8, num_heads=2)
     >>> tokens_at_once(config, Setup(batch_size=8))
-    1334
+    667
     """
     tokens, vocabulary = setup.tokens(config), config.vocabulary_size
     chunk = setup.loss_chunk

@@ -13,9 +13,15 @@ import tensorflow as tf
 import tiny_run
 from keras import ops
 
+from keras_llm import estimate_memory
 from keras_llm.errors import InputError
 from keras_llm.train import TokenTrainer, token_loss
-from keras_llm.train.chunked_loss import WHOLE, ChunkedLoss, chunked_loss
+from keras_llm.train.chunked_loss import (
+    ROOM,
+    WHOLE,
+    ChunkedLoss,
+    chunked_loss,
+)
 from keras_llm.train.losses import compiled_token_loss
 
 HEADS = {
@@ -254,3 +260,7 @@ def test_equals_whole_logits_on_jax():
     worst = json.loads(done.stdout.splitlines()[-1])
     assert len(worst) == len(HEADS)
     assert max(worst) < 1e-5
+
+
+def test_the_estimate_slices_as_training_does():
+    assert (estimate_memory.SLICE, estimate_memory.WHOLE) == (ROOM, WHOLE)

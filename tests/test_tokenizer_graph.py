@@ -309,3 +309,11 @@ def test_an_id_without_a_token_is_refused_in_the_graph(one):
         one.detokenize([[700]])
     with pytest.raises(tf.errors.InvalidArgumentError):
         one.detokenize([[-2]])
+
+
+def test_a_vocabulary_of_bytes_alone_has_no_merges():
+    ranks = {bytes([byte]): byte for byte in range(256)}
+    tokenizer = BytePairTokenizer(Vocabulary(ranks))
+    ids = tokenizer(tf.constant(["a rose", "", "日本"])).to_list()
+    assert ids == plain(tokenizer, ["a rose", "", "日本"])
+    assert ids[2] == list("日本".encode())

@@ -24,6 +24,7 @@ from keras_llm.tokenizers.vocabulary import Vocabulary
 
 NEVER = 2**30
 _BITS = 24
+_NO_PAIR = {-1: (NEVER, NEVER)}  # so that a vocabulary of bytes has a table
 Splits = dict[bytes, tuple[bytes, bytes]]
 
 
@@ -49,7 +50,7 @@ def merge_constants(vocabulary: Vocabulary) -> dict[str, tf.Tensor]:
             )
         inside[token] = len(inside)
         splits[token] = parts
-    table = _bounds(splits, inside)
+    table = _NO_PAIR | _bounds(splits, inside)
     keys = np.array(sorted(table), np.int64)
     bounds, merged = np.array([table[k] for k in keys], np.int32).T
     ids = np.array([vocabulary.ranks[token] for token in inside], np.int32)
