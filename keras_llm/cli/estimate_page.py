@@ -81,12 +81,18 @@ def memory_table(rows: list[tuple[str, str, Memory]], device: Device) -> Table:
         parts = [getattr(held, part) for part in PARTS]
         sizes = (*parts, held.total - sum(parts), held.total)
         table.add_row(
-            name.replace("parallel", "par."),
+            name.replace("_parallel", ""),
             SHORT[COMPUTE[precision]],
-            *(f"{size / 1e9:,.2f}" for size in sizes),
+            *(_gigabytes(size) for size in sizes),
             "yes" if held.total <= device.memory else "no",
         )
     return table
+
+
+def _gigabytes(size: int) -> str:
+    """Three digits or more: 80 columns are enough then."""
+    digits = 2 if size < 1e10 else 1 if size < 1e11 else 0
+    return f"{size / 1e9:,.{digits}f}"
 
 
 def verdict(found: Plan) -> Iterator[str]:
