@@ -12,16 +12,16 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from keras_llm.closing import Closing
 from keras_llm.errors import InputError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class DataService:
+class DataService(Closing):
     """A dispatcher with workers, or workers of a dispatcher elsewhere.
 
     Args:
@@ -65,20 +65,7 @@ class DataService:
         for _ in range(workers):
             self._servers.append(self._work(host))
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Stops the servers."""
-        self.stop()
-
-    def stop(self) -> None:
+    def close(self) -> None:
         """Stops the workers, then the dispatcher."""
         while self._servers:
             self._servers.pop()._stop()

@@ -12,11 +12,11 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import keras
 
+from keras_llm.closing import Closing
 from keras_llm.errors import InputError
 from keras_llm.files import write_text
 from keras_llm.train import checkpoint, state
@@ -147,7 +147,7 @@ class Samples(keras.callbacks.Callback):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-class Checkpoints(keras.callbacks.Callback):
+class Checkpoints(Closing, keras.callbacks.Callback):
     """Writes checkpoints: every so many steps, at the best validation, last.
 
     In the background, training waits until the values are copied (and until
@@ -189,16 +189,7 @@ class Checkpoints(keras.callbacks.Callback):
         best = state.best(folder)
         self._best = best and state.read_state(best).validation_loss
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Waits for what is being written."""
         self._thread.wait()
 

@@ -1,11 +1,11 @@
 """Norms of gradients, updates and weights by layers, and histograms."""
 
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_llm.closing import Closing
 from keras_llm.train.arrays import arrays_of
 from keras_llm.train.background import Background
 from keras_llm.train.measure import Run
@@ -15,7 +15,7 @@ from keras_llm.train.token_metrics import group_of
 SHOWN = 10_000  # values of a variable in its histogram, at most
 
 
-class Details(keras.callbacks.Callback):
+class Details(Closing, keras.callbacks.Callback):
     """Writes what a run does to its layers into TensorBoard.
 
     Every window: `gradient_norm/LAYER`, before clipping, the mean over its
@@ -50,16 +50,7 @@ class Details(keras.callbacks.Callback):
         self._before: dict[str, np.ndarray] | None = None
         self._thread = Background()
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Waits for what is being written."""
         self._thread.wait()
 

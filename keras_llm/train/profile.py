@@ -1,15 +1,15 @@
 """The profiler of TensorFlow or JAX for a few chosen steps."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import keras
 
+from keras_llm.closing import Closing
 from keras_llm.train.measure import Run
 
 
-class Profile(keras.callbacks.Callback):
+class Profile(Closing, keras.callbacks.Callback):
     """Profiles some steps, for TensorBoard's profile plugin.
 
     What it writes is under `plugins/profile` of the folder. Comes after
@@ -35,16 +35,7 @@ class Profile(keras.callbacks.Callback):
         self.running = False
         self._step: Any = None
 
-    def __enter__(self) -> Self:
-        """Returns itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Stops the profiler if it runs."""
         self._stop()
 

@@ -1,7 +1,6 @@
 """The line that shows a run: a live one on terminals, plain ones in files."""
 
 import time
-from types import TracebackType
 from typing import Any, Self
 
 import keras
@@ -15,12 +14,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from keras_llm.closing import Closing
 from keras_llm.train.measure import Run
 
 PLAIN_EVERY = 10.0  # seconds between lines where nothing can be redrawn
 
 
-class ProgressLine(keras.callbacks.Callback):
+class ProgressLine(Closing, keras.callbacks.Callback):
     """Shows step, loss, perplexity, learning rate, tokens/s and time left.
 
     On a terminal one line on standard error is redrawn; elsewhere (a file, a
@@ -65,12 +65,7 @@ class ProgressLine(keras.callbacks.Callback):
         self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Leaves the last line standing."""
         self._bar.stop()
 

@@ -4,11 +4,11 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import keras
 
+from keras_llm.closing import Closing
 from keras_llm.train.callbacks import Samples
 
 TAGS = {
@@ -35,7 +35,7 @@ TAGS = {
 COMPARED = ("validation/loss", "train/loss", "speed/tokens_per_second")
 
 
-class TensorBoard(keras.callbacks.Callback):
+class TensorBoard(Closing, keras.callbacks.Callback):
     """Writes each window's numbers, samples and the settings as summaries.
 
     Scalars: see `TAGS`; text: `samples` and `settings`; the settings also as
@@ -93,12 +93,7 @@ class TensorBoard(keras.callbacks.Callback):
             yield tf.summary
         self._writer.flush()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Closes the event file."""
         self._writer.close()
 
