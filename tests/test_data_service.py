@@ -1,5 +1,6 @@
 """Rows from other processes: each once, in whatever order they come."""
 
+import contextlib
 import signal
 import subprocess
 
@@ -108,9 +109,13 @@ def test_a_decoder_trains_on_what_is_served(files, tokenizer):
 def test_the_verb_serves_until_it_is_interrupted():
     (port,) = free_ports(1)
     command = [*launch.PROGRAM, "data-service", "--port", str(port)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)  # whatever fails, nothing is left
         assert process.stdout is not None
         line = next(line for line in process.stdout if "dispatcher" in line)
         address = f"localhost:{port}"

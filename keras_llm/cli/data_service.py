@@ -27,7 +27,7 @@ def data_service(
         str, typer.Option(help="Name by which others reach this machine.")
     ] = "localhost",
 ) -> None:
-    """Serve rows made on the fly, by `tf.data` service, until Ctrl-C.
+    """Serve rows made on the fly, by `tf.data` service, until told to stop.
 
     A program reads from it with `data.from_service`. Every row comes once,
     but in no order that is promised, so a resumed run is not exact. Anyone

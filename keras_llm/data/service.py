@@ -7,10 +7,10 @@ run, and a resumed run sees other rows. What must resume exactly trains from
 packed rows (`row_dataset`).
 """
 
-import contextlib
 import re
+import signal
 import socket
-import time
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,16 @@ class DataService(Closing):
             self._servers.pop()._stop()
 
     def wait(self) -> None:
-        """Returns when interrupted (Ctrl-C)."""
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(1)
+        """Returns after Ctrl-C or SIGTERM; in the main thread only."""
+        told = threading.Event()
+        before: dict[Any, Any] = {
+            # Set here: a shell's background jobs begin with Ctrl-C ignored.
+            number: signal.signal(number, lambda *_: told.set())
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        told.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
     def _dispatch(self, host: str, port: int) -> str:
         from tensorflow.data.experimental import service
