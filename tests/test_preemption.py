@@ -26,6 +26,14 @@ from keras_llm.train.preemption import Signals, StopOnSignal
 FILES = ("model.safetensors", "optimizer.safetensors", "training.safetensors")
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: shells ignore it for their background jobs."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     return tiny_run.write_rows(tmp_path_factory.mktemp("rows"))
@@ -101,7 +109,7 @@ def test_a_second_ctrl_c_does_not_wait():
         signal.raise_signal(signal.SIGINT)
 
 
-def test_without_a_folder_a_signal_is_nobody_elses(rows):
+def test_without_a_folder_a_signal_is_nobody_elses(rows, interruptible):
     with pytest.raises(KeyboardInterrupt) as stopped:
         stop = At(2, raising(signal.SIGINT))
         tiny_run.train(rows, None, callbacks=[stop])
