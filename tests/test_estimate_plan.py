@@ -238,9 +238,14 @@ def test_names_of_hardware():
     ("words", "said"),
     [
         (("--hardware", "h100x8", "--strategy", "single"), "one device"),
-        (("--hardware", "h100x8", "--strategy", "model_parallel"), "8x1"),
         (
-            ("--hardware", "l4x8", "--strategy", "model_parallel 1x8"),
+            ("--hardware", "h100x8", "--strategy", "model_parallel")
+            + ("--mesh", "4x3"),
+            "8x1",
+        ),
+        (("--hardware", "l4x8", "--mesh", "4x2"), "model_parallel only"),
+        (
+            ("--hardware", "l4x8", "--strategy", "model_parallel"),
             "12 heads",
         ),
         (("--hardware", "t4", "--precision", "mixed_bfloat16"), "multiplies"),
@@ -271,8 +276,8 @@ def test_the_verb_shows_tables_and_json(tmp_path):
 
 def test_numbers_and_meshes():
     assert tokens_of("1.5b") == 1_500_000_000
-    assert strategy_of("fsdp", 4) == ("fsdp", 1)
-    assert strategy_of("model_parallel 1x4", 4) == ("model_parallel", 4)
+    assert strategy_of("fsdp", None, 4) == ("fsdp", 1)
+    assert strategy_of("model_parallel", "1x4", 4) == ("model_parallel", 4)
 
 
 def test_nothing_heavy_is_imported():

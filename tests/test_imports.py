@@ -16,6 +16,7 @@ from sources import PACKAGES, ROOT, module_name, source_files
 RANKS = {
     "closing": 0,
     "errors": 0,
+    "mesh": 0,
     "estimate": 0,
     "estimate_flops": 0,
     "estimate_levers": 0,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from keras_llm.cli import options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import report, start_tensorflow
 from keras_llm.cli.estimate_page import (
@@ -16,7 +17,7 @@ from keras_llm.cli.estimate_page import (
     verdict,
 )
 from keras_llm.cli.info import SERVED, describe
-from keras_llm.errors import InputError
+from keras_llm.errors import InputError, check_choice
 from keras_llm.estimate_plan import MFU, compare, plan
 from keras_llm.estimate_setup import COMPUTE, STRATEGIES, Setup
 from keras_llm.hardware import (
@@ -26,6 +27,7 @@ from keras_llm.hardware import (
     find_hardware,
     split_hardware,
 )
+from keras_llm.mesh import mesh_shape
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 ROWS = 8  # of a device in a step, unless --batch says otherwise
@@ -78,30 +80,19 @@ def estimate(
     strategy: Annotated[
         str,
         typer.Option(
-            help="single, data_parallel, mirrored, fsdp, or model_parallel "
-            "with its mesh: 'model_parallel 4x2' cuts rows in 4 and layers "
-            "in 2."
+            help=f"auto, {', '.join(STRATEGIES)}.",
+            rich_help_panel=options.DEVICES,
         ),
     ] = "auto",
-    optimizer: Annotated[
-        str, typer.Option(help="adamw, muon, lion or schedule_free.")
-    ] = "adamw",
-    optimizer_state: Annotated[
-        str, typer.Option(help="float32 or bfloat16.")
-    ] = "float32",
+    mesh: options.Mesh = None,
+    optimizer: options.Optimizer = "adamw",
+    optimizer_state: options.OptimizerState = "float32",
     ema: Annotated[
         bool, typer.Option(help="Keep an average of the weights.")
     ] = False,
-    accumulate: Annotated[
-        int, typer.Option(help="Micro-batches in a step.")
-    ] = 1,
-    remat: Annotated[
-        bool, typer.Option(help="Compute activations twice.")
-    ] = False,
-    loss_chunk: Annotated[
-        str,
-        typer.Option(help="Tokens whose logits are held at a time, or none."),
-    ] = "auto",
+    accumulate: options.Accumulate = 1,
+    remat: options.Remat = False,
+    loss_chunk: options.LossChunk = "auto",
     mfu: Annotated[
         float,
         typer.Option(help="Share of the peak that matrix products reach."),
@@ -129,7 +120,7 @@ def estimate(
     """
     found = describe(model)
     device, count = device_of(hardware)
-    name, axis = strategy_of(strategy, count)
+    name, axis = strategy_of(strategy, mesh, count)
     setup = Setup(
         batch_size=ROWS * count if batch is None else batch,
         context=context or min(found.config.context_length, SERVED),
@@ -142,7 +133,7 @@ def estimate(
         ema=ema,
         accumulate=accumulate,
         remat=remat,
-        loss_chunk=_chunk(loss_chunk),
+        loss_chunk=options.chunk_of(loss_chunk),
     )
     host = device.name in HOSTS
     planned = plan(
@@ -192,32 +183,28 @@ def _plain(text: str) -> str:
     return text.replace("_", "").replace(",", "").strip().upper()
 
 
-def strategy_of(text: str, devices: int) -> tuple[str, int]:
+def strategy_of(name: str, mesh: str | None, devices: int) -> tuple[str, int]:
     """Returns the strategy and how many devices share a layer.
 
     Raises:
-        InputError: No such strategy, or a mesh of another size.
+        InputError: No such strategy, a mesh of another size, or for another.
 
     Example:
 
-    >>> strategy_of("auto", 8), strategy_of("model_parallel 4x2", 8)
+    >>> strategy_of("auto", None, 8), strategy_of("model_parallel", "4x2", 8)
     (('data_parallel', 1), ('model_parallel', 2))
     """
-    name, _, mesh = text.strip().partition(" ")
     if name == "auto":
-        return ("data_parallel" if devices > 1 else "single"), 1
-    sizes = re.fullmatch(r"(\d+)x(\d+)", mesh.strip())
-    if name == "model_parallel" and sizes:
-        data, axis = int(sizes[1]), int(sizes[2])
-        if data * axis == devices:
-            return name, axis
-    elif name in STRATEGIES[:-1] and not mesh:
-        return name, 1
-    raise InputError(
-        f"Expected one of {', '.join(STRATEGIES[:-1])}, or model_parallel "
-        f"with a mesh of all {devices} devices such as 'model_parallel "
-        f"{devices}x1'. Received: {text!r}."
-    )
+        name = "data_parallel" if devices > 1 else "single"
+    check_choice("--strategy", name, STRATEGIES)
+    if name == "model_parallel":
+        return name, mesh_shape(mesh, devices)[1]
+    if mesh is not None:
+        raise InputError(
+            "Expected --mesh with --strategy model_parallel only. Received: "
+            f"--mesh {mesh} with {name}."
+        )
+    return name, 1
 
 
 def device_of(name: str) -> tuple[Device, int]:
@@ -258,10 +245,3 @@ def _precision(name: str, device: Device) -> str:
     # float16 needs loss scaling, so bfloat16 where both are as fast.
     equal = device.flops.get("bfloat16") == device.flops[COMPUTE[best]]
     return "mixed_bfloat16" if equal else best
-
-
-def _chunk(text: str) -> int | str | None:
-    """What `Setup` takes, from an option."""
-    if text in ("auto", "none"):
-        return None if text == "none" else text
-    return tokens_of(text)

@@ -121,6 +121,12 @@ GuardLimit = Annotated[
 ]
 
 
+Remat = Annotated[
+    bool,
+    typer.Option(
+        help="Compute activations twice to save memory.", rich_help_panel=SPEED
+    ),
+]
 LossChunk = Annotated[
     str,
     typer.Option(
@@ -166,7 +172,7 @@ def settings_of(**given: Any) -> dict[str, Any]:
     if "clip_norm" in given:
         given["clip_norm"] = given["clip_norm"] or None
     if "loss_chunk" in given:
-        given["loss_chunk"] = _chunk(given["loss_chunk"])
+        given["loss_chunk"] = chunk_of(given["loss_chunk"])
     if given.get("jit") in ("on", "off"):
         given["jit"] = given["jit"] == "on"
     if given.get("base_width") is not None:
@@ -174,8 +180,14 @@ def settings_of(**given: Any) -> dict[str, Any]:
     return given
 
 
-def _chunk(text: str) -> int | str | None:
-    """None for "all", a number where it is one; others are checked later."""
+def chunk_of(text: str) -> int | str | None:
+    """Returns what `--loss-chunk` says; words but "all" are checked later.
+
+    Example:
+
+    >>> chunk_of("all"), chunk_of("512"), chunk_of("auto")
+    (None, 512, 'auto')
+    """
     if text == "all":
         return None
     return int(text) if text.isdecimal() else text

@@ -50,9 +50,7 @@ def train(
     dropout: Annotated[
         float, typer.Option(help="Share dropped in training.")
     ] = 0.0,
-    remat: Annotated[
-        bool, typer.Option(help="Compute activations twice to save memory.")
-    ] = False,
+    remat: options.Remat = False,
     precision: Annotated[
         str,
         typer.Option(help="auto, float32, mixed_bfloat16 or mixed_float16."),

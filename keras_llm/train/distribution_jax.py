@@ -11,9 +11,10 @@ from keras.distribution import DataParallel, DeviceMesh, LayoutMap
 from keras.src.backend.jax import core as jax_variables
 
 from keras_llm.errors import InputError
+from keras_llm.mesh import mesh_shape
 from keras_llm.train.cluster import find_cluster
 from keras_llm.train.distribution import Distribution
-from keras_llm.train.mesh_jax import join, mesh_shape, new_mesh
+from keras_llm.train.mesh_jax import join, new_mesh
 from keras_llm.train.sharding import (
     BATCH,
     MODEL,
