@@ -92,7 +92,7 @@ BaseWidth = Annotated[
 Accumulate = Annotated[
     int,
     typer.Option(
-        help="Micro-batches in a step, to save memory.", rich_help_panel=SIZE
+        help="Micro-batches in a step, to save memory.", rich_help_panel=SPEED
     ),
 ]
 RampSteps = Annotated[
