@@ -186,7 +186,7 @@ def test_a_newer_file_is_refused_and_an_older_one_brought_up_to_date(
             with FeedbackStore(path) as store:
                 (row,) = store._rows("SELECT id, user FROM answers")
                 assert row == ("1", "nobody")
-    with pytest.raises(InputError, match="Received: version 2 in"):
+    with pytest.raises(InputError, match="Received: version 3 in"):
         FeedbackStore(path)
 
 

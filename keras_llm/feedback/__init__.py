@@ -1,10 +1,33 @@
 """Feedback: what people say of a model's answers, kept to train on.
 
-A `FeedbackStore` is one SQLite file with answers, thumbs, corrections and
-choices between two answers; it writes them as the JSON lines that preference
-and instruction tuning read.
+A `FeedbackStore` is one SQLite file with answers, thumbs, corrections,
+choices between two answers, and labels of texts; it writes them as the JSON
+lines that preference, instruction and classifier tuning read. `rank` says
+which texts are most worth a label (active learning), `drift` how far live
+prompts have moved away from the texts a model was trained on.
 """
 
-from keras_llm.feedback.store import Answer, FeedbackStore
+from keras_llm.feedback.active import (
+    bald,
+    entropy,
+    k_center,
+    least_confidence,
+    margin,
+    rank,
+)
+from keras_llm.feedback.answer import Answer
+from keras_llm.feedback.simulation import Simulation, simulate
+from keras_llm.feedback.store import FeedbackStore
 
-__all__ = ["Answer", "FeedbackStore"]
+__all__ = [
+    "Answer",
+    "FeedbackStore",
+    "Simulation",
+    "bald",
+    "entropy",
+    "k_center",
+    "least_confidence",
+    "margin",
+    "rank",
+    "simulate",
+]

@@ -47,6 +47,25 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX corrections_of ON corrections (answer_id)",
         "CREATE INDEX answers_to ON answers (prompt)",
     ),
+    (
+        """CREATE TABLE ties (
+            id INTEGER PRIMARY KEY,
+            created TEXT NOT NULL,
+            first_id TEXT NOT NULL REFERENCES answers(id),
+            second_id TEXT NOT NULL REFERENCES answers(id)
+        )""",
+        """CREATE TABLE labels (
+            id INTEGER PRIMARY KEY,
+            created TEXT NOT NULL,
+            text TEXT NOT NULL,
+            label TEXT NOT NULL,
+            annotator TEXT NOT NULL,
+            source TEXT NOT NULL
+        )""",
+        "CREATE INDEX choices_of ON choices (chosen_id, rejected_id)",
+        "CREATE INDEX ties_of ON ties (first_id, second_id)",
+        "CREATE INDEX labels_of ON labels (text)",
+    ),
 )
 
 

@@ -1,53 +1,18 @@
 """The feedback store: answers, and what people said of them."""
 
-import dataclasses
-import datetime
 import json
 import os
-import sqlite3
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Self
 
 from keras_llm.errors import InputError
-from keras_llm.feedback.database import connect, sentences, transaction
+from keras_llm.feedback.answer import Answer, Prompt
+from keras_llm.feedback.labels import Labels
+from keras_llm.feedback.pairs import Pairs
+from keras_llm.feedback.tables import as_json, now, write_lines
 from keras_llm.feedback.tuning import INSTRUCTIONS, PREFERENCES, as_line
-from keras_llm.files import atomic_path
-from keras_llm.records import Record
-
-Prompt = str | list[dict[str, str]]
-"""A text to continue, or the messages of a chat (`role` and `content`)."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer(Record):
-    """One answer of a model, and what it answered to.
-
-    Attributes:
-        id: A name for it that no other answer has.
-        prompt: A text, or the messages of a chat up to the answer.
-        text: The answer.
-        model: Name and version of the model.
-        adapter: Name and version of its adapter; "" for none.
-        settings: How it was generated.
-
-    Example:
-
-    >>> Answer(id="1", prompt="Once", text=" upon a time", model="rose").text
-    ' upon a time'
-    """
-
-    id: str
-    prompt: Prompt
-    text: str
-    model: str
-    adapter: str = ""
-    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-
-class FeedbackStore:
-    """A SQLite file of answers, thumbs, corrections and choices.
+class FeedbackStore(Pairs, Labels):
+    """A SQLite file of answers and what people say of them; of labels, too.
 
     Every method that adds something returns when it is on the disk: a kill
     after that loses nothing. Threads and processes may share a file.
@@ -72,22 +37,6 @@ class FeedbackStore:
     >>> store.close()
     """
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
-        self._connection = connect(path)
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the file."""
-        with self._lock:
-            self._connection.close()
-
     def add(self, *answers: Answer) -> None:
         """Keeps answers, so that feedback can refer to them.
 
@@ -99,12 +48,12 @@ class FeedbackStore:
             *(
                 (
                     one.id,
-                    _now(),
-                    _json(one.prompt),
+                    now(),
+                    as_json(one.prompt),
                     one.text,
                     one.model,
                     one.adapter,
-                    _json(one.settings),
+                    as_json(one.settings),
                 )
                 for one in answers
             ),
@@ -125,7 +74,7 @@ class FeedbackStore:
         self._write(
             "INSERT INTO ratings (created, answer_id, rating, comment) "
             "VALUES (?, ?, ?, ?)",
-            (_now(), answer_id, rating, comment),
+            (now(), answer_id, rating, comment),
         )
 
     def correct(self, answer_id: str, correction: str) -> None:
@@ -142,25 +91,7 @@ class FeedbackStore:
         self._write(
             "INSERT INTO corrections (created, answer_id, correction) "
             "VALUES (?, ?, ?)",
-            (_now(), answer_id, correction),
-        )
-
-    def choose(self, chosen_id: str, rejected_id: str) -> None:
-        """Adds a choice between two answers to the same prompt.
-
-        Raises:
-            InputError: There is no such answer, or they answer two prompts.
-        """
-        prompts = [self._prompt_of(one) for one in (chosen_id, rejected_id)]
-        if prompts[0] != prompts[1] or chosen_id == rejected_id:
-            raise InputError(
-                "Expected two answers to the same prompt. Received: "
-                f"{chosen_id} and {rejected_id}, which are not."
-            )
-        self._write(
-            "INSERT INTO choices (created, chosen_id, rejected_id) "
-            "VALUES (?, ?, ?)",
-            (_now(), chosen_id, rejected_id),
+            (now(), answer_id, correction),
         )
 
     def counts(self) -> dict[str, int]:
@@ -169,10 +100,7 @@ class FeedbackStore:
         last += "answer_id) AND rating ="
         tables = {"answers": "answers", "up": f"{last} 1", "down": f"{last} -1"}
         tables |= {"corrections": "corrections", "choices": "choices"}
-        return {
-            name: next(self._rows(f"SELECT count(*) FROM {table}"))[0]
-            for name, table in tables.items()
-        }
+        return {name: self._count(table) for name, table in tables.items()}
 
     def write_preferences(self, path: str | os.PathLike) -> int:
         """Writes pairs for preference tuning as JSON lines.
@@ -199,54 +127,20 @@ class FeedbackStore:
         """
         return self._export(INSTRUCTIONS, ("completion",), path)
 
+    def prompts(self) -> list[Prompt]:
+        """Returns every prompt that was answered, once, the oldest first."""
+        query = "SELECT prompt FROM answers GROUP BY prompt ORDER BY min(rowid)"
+        return [json.loads(prompt) for (prompt,) in self._rows(query)]
+
     def _export(
         self, query: str, names: tuple[str, ...], path: str | os.PathLike
     ) -> int:
-        count = 0
-        with (
-            atomic_path(path) as temporary,
-            open(temporary, "w", encoding="utf-8") as file,
-        ):
-            for prompt, *texts in self._rows(query):
-                line = as_line(
+        return write_lines(
+            path,
+            (
+                as_line(
                     json.loads(prompt), dict(zip(names, texts, strict=True))
                 )
-                file.write(_json(line) + "\n")
-                count += 1
-        return count
-
-    def _prompt_of(self, answer_id: str) -> str:
-        query = "SELECT prompt FROM answers WHERE id = ?"
-        for (prompt,) in self._rows(query, answer_id):
-            return prompt
-        raise _unknown(answer_id)
-
-    def _rows(self, query: str, *values: Any) -> Iterator[tuple]:
-        with self._lock, sentences(self.path):
-            found = self._connection.execute(query, values).fetchall()
-        return iter(found)
-
-    def _write(self, statement: str, *rows: tuple) -> None:
-        with (
-            self._lock,
-            sentences(self.path),
-            transaction(self._connection),
-        ):
-            try:
-                self._connection.executemany(statement, rows)
-            except sqlite3.IntegrityError as error:
-                raise _unknown(rows[0][1]) from error
-
-
-def _unknown(answer_id: str) -> InputError:
-    return InputError(
-        f"Expected the id of an answer in the store. Received: {answer_id!r}."
-    )
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+                for prompt, *texts in self._rows(query)
+            ),
+        )
