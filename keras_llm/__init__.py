@@ -26,6 +26,7 @@ _PUBLIC = {
 }
 
 _MODULES = (
+    "adapters",
     "data",
     "evaluate",
     "export",

@@ -35,6 +35,7 @@ RANKS = {
     "model": 2,
     "sketch": 2,
     "step": 2,
+    "adapters": 3,
     "decoding": 3,
     "embed": 3,
     "generate": 3,
