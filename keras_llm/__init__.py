@@ -37,6 +37,7 @@ _MODULES = (
     "search",
     "tokenizers",
     "train",
+    "tune",
     "zoo",
 )
 

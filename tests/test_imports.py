@@ -51,6 +51,7 @@ RANKS = {
     "pruning": 4,
     "conversation": 4,
     "train": 4,
+    "tune": 4,
     "evaluate": 4,
     "feedback": 4,
     "search": 4,

@@ -12,6 +12,8 @@ from keras_llm.errors import InputError
 OPEN_ROWS = 1_000
 SHORTEST = 2  # A piece of one token has no target.
 
+Ids = Sequence[int] | np.ndarray
+
 
 class Row(NamedTuple):
     """One packed row, context_length + 1 tokens long.
@@ -70,7 +72,7 @@ class PackCounts:
 
 
 def pack(
-    documents_ids: Iterable[Sequence[int]],
+    documents_ids: Iterable[Ids],
     row_length: int,
     bos_id: int | None = None,
     eos_id: int | None = None,
@@ -116,7 +118,7 @@ def pack(
 
 
 def _pack(
-    documents_ids: Iterable[Sequence[int]],
+    documents_ids: Iterable[Ids],
     row_length: int,
     bos_id: int | None,
     eos_id: int | None,
@@ -196,9 +198,7 @@ def _lowest_bit(bits: int) -> int:
     return (bits & -bits).bit_length() - 1
 
 
-def _with_ends(
-    ids: Sequence[int], bos_id: int | None, eos_id: int | None
-) -> np.ndarray:
+def _with_ends(ids: Ids, bos_id: int | None, eos_id: int | None) -> np.ndarray:
     """Returns [bos] + ids + [eos] as int32."""
     first = [] if bos_id is None else [bos_id]
     last = [] if eos_id is None else [eos_id]

@@ -89,19 +89,52 @@ def read_jsonl(path: Path, reading: Reading) -> Iterator[Document]:
     all other fields go to `metadata`. Without a source it is "file:line".
     Lone surrogates become U+FFFD, so that every text can be written as UTF-8.
     """
+    for number, record in json_lines(path, reading.encoding, reading.errors):
+        source = f"{path}:{number}"
+        document = _document(
+            record, reading.text_field, f"{path}, line {number}", source
+        )
+        if document is None:
+            reading.counts.drop(source, "null text")
+        else:
+            yield document
+
+
+def json_lines(
+    path: Path, encoding: str = "utf-8", errors: str = "strict"
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yields number and object of each line that is not blank; like
+    `text_lines`, and a line that is no JSON object is an InputError too.
+    """
+    for number, line in text_lines(path, encoding, errors):
+        if line.strip():
+            yield number, _parse(line, f"{path}, line {number}")
+
+
+def text_lines(
+    path: Path, encoding: str = "utf-8", errors: str = "strict"
+) -> Iterator[tuple[int, str]]:
+    """Yields the number and the text of each line, with its line end.
+
+    Args:
+        path: A text file, which may be gzipped (.gz).
+        encoding: Its encoding. A byte order mark of UTF-8 is left out.
+        errors: "strict", or "replace" for U+FFFD in place of bad bytes.
+
+    Raises:
+        InputError: A line cannot be decoded; it is named.
+    """
     with open_bytes(path) as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            record = _parse(_decode(line, reading, where), where)
-            document = _document(
-                record, reading.text_field, where, f"{path}:{number}"
-            )
-            if document is None:
-                reading.counts.drop(f"{path}:{number}", "null text")
-            else:
-                yield document
+            try:
+                yield number, line.decode(_signed(encoding), errors)
+            except UnicodeDecodeError as error:
+                raise InputError(
+                    f"Expected {encoding.upper()} text. Received: {path}, "
+                    f"line {number}, byte {error.start} of the line cannot be "
+                    'decoded. Pass encoding="latin-1" (or the right one), or '
+                    'errors="replace".'
+                ) from error
 
 
 def read_parquet(path: Path, reading: Reading) -> Iterator[Document]:
@@ -187,18 +220,6 @@ def _refusal(path: Path, problem: str) -> str:
         'Pass encoding="latin-1" (or the right one), or errors="replace" to '
         "put U+FFFD in place of bad bytes."
     )
-
-
-def _decode(line: bytes, reading: Reading, where: str) -> str:
-    """Decodes a line; JSON Lines is UTF-8 unless stated otherwise."""
-    try:
-        return line.decode(_signed(reading.encoding), reading.errors)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"Expected {reading.encoding.upper()} text. Received: {where}, "
-            f"byte {error.start} of the line cannot be decoded. Pass "
-            'encoding="latin-1" (or the right one), or errors="replace".'
-        ) from error
 
 
 def _parse(line: str, where: str) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Tuning: from files of examples to rows that `train.fit` takes.
+
+Readers name the file and line of whatever cannot be used; rows say which
+tokens are learned by their weights.
+"""
+
+from keras_llm.tune.chat_rows import chat_rows, completion_rows
+from keras_llm.tune.conversations import ALPACA_JOINT, read_conversations
+from keras_llm.tune.examples import (
+    Conversation,
+    Labelled,
+    Pair,
+    Rating,
+    Tagged,
+    held_out,
+)
+from keras_llm.tune.labelled import (
+    label_ids,
+    label_matrix,
+    labels_of,
+    read_labelled,
+    tag_ids,
+)
+from keras_llm.tune.pair_rows import pair_rows, rating_rows
+from keras_llm.tune.pairs import ratings_of, read_pairs, read_ratings
+from keras_llm.tune.tagged import read_tagged
+from keras_llm.tune.tasks import TASKS, Task, as_instructions, read_answer
+from keras_llm.tune.text_rows import mix, text_rows_of
+
+__all__ = [
+    "ALPACA_JOINT",
+    "TASKS",
+    "Conversation",
+    "Labelled",
+    "Pair",
+    "Rating",
+    "Tagged",
+    "Task",
+    "as_instructions",
+    "chat_rows",
+    "completion_rows",
+    "held_out",
+    "label_ids",
+    "label_matrix",
+    "labels_of",
+    "mix",
+    "pair_rows",
+    "rating_rows",
+    "ratings_of",
+    "read_answer",
+    "read_conversations",
+    "read_labelled",
+    "read_pairs",
+    "read_ratings",
+    "read_tagged",
+    "tag_ids",
+    "text_rows_of",
+]
