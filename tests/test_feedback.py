@@ -98,6 +98,49 @@ def test_preferences_come_from_choices_corrections_and_thumbs(store, tmp_path):
     assert found == {json.dumps(line, sort_keys=True) for line in wanted}
 
 
+def test_a_tie_is_no_pair_and_is_not_open(store, tmp_path):
+    store.add(*(answer(key) for key in "ab"), answer("c", text="by a"))
+    store.add(answer("z", "Other"))
+    named = [{one.id for one in pair} for pair in store.open_pairs()]
+    assert named == [{"a", "b"}, {"b", "c"}]  # a and c say the same
+    store.tie("b", "a")
+    assert store.compared("a", "b") and store.compared("b", "a")
+    store.choose("c", "b")
+    assert store.open_pairs() == [] and store.compared_count() == 2
+    assert store.write_preferences(tmp_path / "pairs.jsonl") == 1
+    assert store.answer("c") == answer("c", text="by a")
+    assert store.prompts() == ["Once", "Other"]
+    for call in (lambda: store.tie("a", "z"), lambda: store.answer("9")):
+        with pytest.raises(InputError):
+            call()
+
+
+def test_the_last_label_counts(store, tmp_path):
+    for said in ("ham", "spam"):
+        store.label("Free entry", said, annotator="ada", source="sms")
+    store.label("Ok lar", "ham")
+    store.label("Win", "spam")
+    assert store.label_counts() == {"spam": 2, "ham": 1}
+    assert store.write_labels(tmp_path / "labels.jsonl") == 3
+    assert lines(tmp_path / "labels.jsonl")[0] == {
+        "text": "Free entry", "label": "spam"
+    }  # fmt: skip
+    for text, said in (("", "ham"), ("Ok", " ")):
+        with pytest.raises(InputError, match="one is empty"):
+            store.label(text, said)
+
+
+def test_a_store_of_version_1_gets_the_new_tables(path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
+        with FeedbackStore(path) as store:
+            store.add(answer("1"), answer("2"))
+            store.choose("1", "2")
+    with FeedbackStore(path) as store:
+        store.label("Ok lar", "ham")
+        assert store.counts()["choices"] == 1 and store.open_pairs() == []
+
+
 def test_instructions_are_corrections_and_thumbs_up(store, tmp_path):
     store.add(*(answer(key) for key in "abc"), answer("x", CHAT))
     store.rate("a", 1)
@@ -155,6 +198,37 @@ def test_kill_9_loses_nothing_acknowledged(path, after):
         assert len(keys) <= store.counts()["up"] < 100_000
         for key in keys:
             store.correct(key, "the answer is there")
+
+
+def test_ten_thousand_rows_from_eight_processes_and_a_kill(path):
+    """No acknowledged row is lost, none is there twice."""
+    names, each = "abcdefgh", 1250
+    writers = {name: writer(path, name, each) for name in names}
+    said = [writers["c"].stdout.readline() for _ in range(100)]
+    writers["c"].send_signal(signal.SIGKILL)
+    heard = {}
+    for name, one in writers.items():
+        lines, _ = one.communicate(timeout=120)
+        assert (one.returncode == 0) == (name != "c")
+        heard[name] = [x for x in lines.splitlines(True) if x.endswith("\n")]
+    heard["c"] = [line.strip() for line in said + heard["c"]]
+    assert 100 <= len(heard["c"]) < each
+    again = writer(path, "c", each)  # what was written stays as it was
+    again.communicate(timeout=120)
+    wanted = {f"{name}-{i}" for name in names for i in range(each)}
+    with FeedbackStore(path) as store:
+        kept = [key for (key,) in store._rows("SELECT id FROM answers")]
+        rated = dict(
+            store._rows(
+                "SELECT answer_id, count(*) FROM ratings GROUP BY answer_id"
+            )
+        )
+        assert store.counts()["up"] == len(kept) == len(wanted) == 10_000
+    assert set(kept) == set(rated) == wanted
+    twice = {key for key, count in rated.items() if count > 1}
+    # Only what the killed process said is said again by the second one.
+    written = len(heard["c"]) + 1
+    assert set(heard["c"]) <= twice <= {f"c-{i}" for i in range(written)}
 
 
 @pytest.mark.parametrize("kind", ["text", "cut", "scrambled"])

@@ -11,6 +11,7 @@ from keras_llm.cli import (  # noqa: F401
     feedback,
     hub,
     info,
+    label,
     launch,
     model,
     quickstart,

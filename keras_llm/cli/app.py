@@ -30,7 +30,7 @@ PANELS = {
     "All steps at once": ("quickstart",),
     "One step at a time": VERBS,
     "Bring, look, make smaller": ("import", "info", "storages", "prune"),
-    "Talk": ("generate", "chat", "ask", "feedback"),
+    "Talk": ("generate", "chat", "ask", "feedback", "label"),
     "Plan and search": ("estimate", "sweep", "scaling"),
     "Several processes": ("launch", "data-service"),
 }

@@ -16,18 +16,26 @@ from keras_llm.feedback.active import (
     rank,
 )
 from keras_llm.feedback.answer import Answer
+from keras_llm.feedback.drift import DriftReport, drift
+from keras_llm.feedback.shift import Shift, shift
 from keras_llm.feedback.simulation import Simulation, simulate
 from keras_llm.feedback.store import FeedbackStore
+from keras_llm.feedback.texts import read_texts
 
 __all__ = [
     "Answer",
+    "DriftReport",
     "FeedbackStore",
+    "Shift",
     "Simulation",
     "bald",
+    "drift",
     "entropy",
     "k_center",
     "least_confidence",
     "margin",
     "rank",
+    "read_texts",
+    "shift",
     "simulate",
 ]

@@ -33,3 +33,14 @@ class Answer(Record):
     model: str
     adapter: str = ""
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def text_of(prompt: Prompt) -> str:
+    """Returns what was asked: the text, or a chat's last message.
+
+    Example:
+
+    >>> text_of([{"role": "user", "content": "Hi"}]), text_of("Once")
+    ('Hi', 'Once')
+    """
+    return prompt if isinstance(prompt, str) else prompt[-1]["content"]

@@ -77,6 +77,11 @@ class Pairs(Tables):
         query = f"SELECT 1 WHERE (?, ?) IN ({_COMPARED})"
         return any(self._rows(query, first_id, second_id))
 
+    def compared_count(self) -> int:
+        """Returns how many pairs of answers a choice or a tie is kept of."""
+        (rows,) = next(self._rows(f"SELECT count(*) FROM ({_COMPARED})"))
+        return rows // 2  # each stands there both ways round
+
     def answer(self, answer_id: str) -> Answer:
         """Returns an answer.
 
