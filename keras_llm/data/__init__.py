@@ -4,6 +4,7 @@ Every step is a generator and every drop has a counted reason. TensorFlow is
 imported only when `row_dataset` or `row_indices` is called.
 """
 
+from keras_llm.data.array_rows import ArrayRows
 from keras_llm.data.arrays import positions_of, training_arrays
 from keras_llm.data.counts import Counts
 from keras_llm.data.curate import (
@@ -32,6 +33,7 @@ from keras_llm.data.steps import (
 from keras_llm.data.text_rows import text_rows
 
 __all__ = [
+    "ArrayRows",
     "Counts",
     "CurateReport",
     "DataService",

@@ -4,6 +4,8 @@ import numpy as np
 
 Batch = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
+NO_ROW = -1  # in an array of indices: an empty row, all zeros
+
 
 def training_arrays(tokens: np.ndarray, segments: np.ndarray) -> Batch:
     """Returns inputs, targets and weights of packed rows.
@@ -57,3 +59,19 @@ def positions_of(segments: np.ndarray) -> np.ndarray:
     starts[:, 1:] = np.where(changed, places[1:], 0)
     positions = places - np.maximum.accumulate(starts, axis=1)
     return np.where(segments > 0, positions, 0).astype(np.int32)
+
+
+def taken(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Returns the rows of an array at `indices`, zeros where one is -1.
+
+    Example:
+
+    >>> taken(np.array([[5, 6], [7, 8]]), np.array([1, NO_ROW])).tolist()
+    [[7, 8], [0, 0]]
+    """
+    found = indices != NO_ROW
+    if found.all():
+        return array[indices]
+    rows = np.zeros((len(indices), *array.shape[1:]), array.dtype)
+    rows[found] = array[indices[found]]
+    return rows

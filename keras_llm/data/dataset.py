@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_llm.data.arrays import Batch, training_arrays
+from keras_llm.data.array_rows import ArrayRows
+from keras_llm.data.arrays import NO_ROW
 from keras_llm.data.hold_out import check_seed
 from keras_llm.data.rows import Rows
 from keras_llm.errors import InputError
@@ -17,14 +18,13 @@ from keras_llm.errors import InputError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-NO_ROW = -1
 # First word of the cipher's key, to keep this use apart from others.
 _KEY = 0x6B657261
 _ROUNDS = 8
 
 
 def row_dataset(
-    rows: Rows,
+    rows: Rows | ArrayRows,
     batch_size: int,
     seed: int = 0,
     start_step: int = 0,
@@ -43,7 +43,7 @@ def row_dataset(
     (segment 0, weight 0), so that evaluation sees each row once as well.
 
     Args:
-        rows: From `open_rows`.
+        rows: From `open_rows`, or rows in memory.
         batch_size: Rows per batch.
         seed: Decides the order, 0 to 2**32 - 1.
         start_step: Number of batches to leave out, for resuming: the first
@@ -64,7 +64,7 @@ def row_dataset(
     Returns:
         A `tf.data.Dataset` of `(inputs, targets, weights)` as described in
         `training_arrays`, with static shapes (ceil(batch_size / parts),
-        context_length).
+        context_length); of rows in memory, their own arrays.
         Pass `shuffle=False` to `model.fit`: Keras cannot know that it is
         shuffled and warns otherwise.
 
@@ -99,23 +99,17 @@ def row_dataset(
         whole = tf.pad(order, missing, constant_values=NO_ROW)
         return whole[part * size : (part + 1) * size]
 
-    def gather(indices: np.ndarray) -> list[np.ndarray]:
-        inputs, targets, weights = gather_batch(rows, indices)
-        return [*inputs.values(), targets, weights]
+    empty = rows.batch(np.empty(0, np.int64))  # says dtypes and shapes
 
-    types = [tf.int32] * 4 + [tf.float32]
+    def gather(indices: np.ndarray) -> list[np.ndarray]:
+        return tf.nest.flatten(rows.batch(indices))
 
     def batch(step: "tf.Tensor") -> tuple:
+        types = [array.dtype for array in tf.nest.flatten(empty)]
         arrays = tf.numpy_function(gather, [indices(step)], types)
-        for array in arrays:
-            array.set_shape((size, rows.context_length))
-        tokens, positions, segments, targets, weights = arrays
-        inputs = {
-            "tokens": tokens,
-            "positions": positions,
-            "segments": segments,
-        }
-        return inputs, targets, weights
+        for array, like in zip(arrays, tf.nest.flatten(empty), strict=True):
+            array.set_shape((size, *like.shape[1:]))
+        return tf.nest.pack_sequence_as(empty, arrays)
 
     last = np.iinfo(np.int64).max if steps is None else steps
     dataset = tf.data.Dataset.range(start_step, max(start_step, last)).map(
@@ -158,18 +152,6 @@ def row_indices(
     at = tf.constant(step, tf.int64)
     order = _order(at, batch_size, num_rows, seed, epochs, shuffle)
     return np.asarray(order)
-
-
-def gather_batch(rows: Rows, indices: np.ndarray) -> Batch:
-    """Returns the training arrays of the rows at `indices`; -1 is empty."""
-    found = indices != NO_ROW
-    packed = rows[indices[found]]
-    if not found.all():
-        shape = (len(indices), rows.row_length)
-        for name, values in packed.items():
-            packed[name] = np.zeros(shape, np.int32)
-            packed[name][found] = values
-    return training_arrays(packed["tokens"], packed["segments"])
 
 
 def _order(

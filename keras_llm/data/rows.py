@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_llm.data.arrays import NO_ROW, Batch, training_arrays
 from keras_llm.data.manifest import Manifest, RowSplit
 from keras_llm.errors import InputError
 from keras_llm.files import sha256_of
@@ -74,9 +75,43 @@ class Rows:
         text = json.dumps([self.row_length, self.manifest.tokenizer, hashes])
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @property
+    def time(self) -> int:
+        """Returns the width of a batch: here, context_length."""
+        return self.context_length
+
+    @property
+    def tokenizer(self) -> str:
+        """Returns the fingerprint of the tokenizer that made the rows."""
+        return self.manifest.tokenizer
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Returns how many ids that tokenizer has."""
+        return self.manifest.vocabulary_size
+
+    @property
+    def name(self) -> str:
+        """Returns what an error calls these rows."""
+        return f"{self.folder} ({self.split})"
+
     def __len__(self) -> int:
         """Returns the number of rows."""
         return self.info.rows
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        """Returns the training arrays of the rows at `indices`; -1 is empty.
+
+        See `training_arrays`.
+        """
+        found = indices != NO_ROW
+        packed = self[indices[found]]
+        if not found.all():
+            shape = (len(indices), self.row_length)
+            for name, values in packed.items():
+                packed[name] = np.zeros(shape, np.int32)
+                packed[name][found] = values
+        return training_arrays(packed["tokens"], packed["segments"])
 
     def __getitem__(self, indices: Any) -> dict[str, np.ndarray]:
         """Gathers rows by an integer, a slice, or an array of integers.

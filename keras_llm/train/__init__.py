@@ -22,6 +22,7 @@ from keras_llm.train.mup import (
     coordinate_check,
     plot_coordinate_check,
 )
+from keras_llm.train.objective import NextToken, Objective
 from keras_llm.train.optimizers import AdamW, Lion, optimizer
 from keras_llm.train.progress_line import ProgressLine
 from keras_llm.train.schedule_free import ScheduleFreeAdamW
@@ -58,6 +59,8 @@ __all__ = [
     "Measure",
     "MetricsFile",
     "Muon",
+    "NextToken",
+    "Objective",
     "ProgressLine",
     "Run",
     "Samples",

@@ -202,7 +202,7 @@ def _loop_tensorflow(
 
     def score(index: Any, sums: Any) -> tuple:
         more = part(parts[index], kernel, index)
-        return index + 1, sums + tf.stack(list(more))
+        return index + 1, sums + tf.stack(more[:4])
 
     def learn(index: Any, sums: Any, d_kernel: Any, d_parts: Any) -> tuple:
         hidden = parts[index]
@@ -212,7 +212,7 @@ def _loop_tensorflow(
         d_hidden, extra = tape.gradient(more.objective, [hidden, kernel])
         return (
             index + 1,
-            sums + tf.stack(list(more)),
+            sums + tf.stack(more[:4]),
             d_kernel + tf.cast(extra, tf.float32),
             d_parts.write(index, d_hidden),
         )
@@ -245,7 +245,7 @@ def _loop_jax(
 
     def objective(hidden: Any, kernel: Any, index: Any) -> tuple:
         found = part(hidden, kernel, index)
-        return found.objective, ops.stack(list(found))
+        return found.objective, ops.stack(found[:4])
 
     def score(sums: Any, at: tuple) -> tuple:
         return sums + objective(at[1], kernel, at[0])[1], None

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 
 from keras_llm.train.folder import only_process
+from keras_llm.train.objective import Objective
 from keras_llm.train.settings import TrainConfig, TrainReport
 from keras_llm.train.training import Training
 
@@ -27,6 +28,7 @@ def fit(
     sample: Callable[[keras.Model], str | list[str]] | None = None,
     resume: bool = True,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    objective: Objective | None = None,
     config: TrainConfig | None = None,
     **settings: Any,
 ) -> TrainReport:
@@ -41,8 +43,9 @@ def fit(
         model: The decoder, as `build_decoder(config, dtype=choose_precision())`
             returns it; for several devices, built in the scope of
             `train.distribution`.
-        rows: Packed rows (`data.open_rows`), or a `tf.data.Dataset` of
-            `(inputs, targets, weights)` whose order is the same each time.
+        rows: Packed rows (`data.open_rows`), rows in memory
+            (`data.ArrayRows`), or a `tf.data.Dataset` of `(inputs, targets,
+            weights)` whose order is the same each time.
         out: Folder of the run: train.json, metrics.jsonl, samples.jsonl,
             checkpoints/, tensorboard/, report.json. None keeps nothing.
         validation_rows: Scored every `validate_every` steps and at the end.
@@ -53,6 +56,9 @@ def fit(
         callbacks: More Keras callbacks; their logs have `step`, and an epoch
             is a window of `log_every` steps. With several processes they
             run in each, while files, samples and progress are the chief's.
+        objective: What is minimized. Default: cross-entropy of the next
+            token, with the settings' `z_loss`, `label_smoothing` and
+            `loss_chunk`.
         config: Settings as a record, instead of or beside keywords.
         **settings: Fields of `TrainConfig`: `steps` or `minutes`,
             `batch_size`, `learning_rate`, `accumulate`, ...
@@ -93,6 +99,7 @@ def fit(
         sample=sample,
         callbacks=callbacks,
         started=started,
+        objective=objective,
     )
     training.open_data(rows, validation_rows, tokenizer)
     with only_process(training.out if training.distribution.chief else None):

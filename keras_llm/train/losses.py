@@ -11,14 +11,16 @@ from keras import ops
 
 
 class TokenLoss(NamedTuple):
-    """Sums over the tokens of a batch; float32 scalars.
+    """Sums over the tokens, or other units, of a batch; float32 scalars.
 
     Args:
         objective: What training minimizes: cross-entropy plus z-loss.
-        cross_entropy: Weighted sum of `-log p(target)`, in nats.
-        tokens: Sum of the weights.
+        cross_entropy: Weighted sum of `-log p(target)`, in nats, or of
+            another loss to show.
+        tokens: Sum of the weights, or number of units.
         correct: Weighted number of targets that had the highest logit. Where
             n logits share that place, a hit counts 1/n.
+        extras: Sums of an objective's own metrics. Default: none.
 
     Example:
 
@@ -30,6 +32,7 @@ class TokenLoss(NamedTuple):
     cross_entropy: Any
     tokens: Any
     correct: Any
+    extras: tuple = ()
 
 
 def token_loss(

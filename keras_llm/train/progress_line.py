@@ -110,7 +110,7 @@ def describe(logs: dict[str, Any]) -> str:
     speed = logs.get("tokens_per_second")
     parts = [
         f"loss {logs['loss']:.3f}",
-        f"ppl {logs['perplexity']:.2f}",
+        f"ppl {logs['perplexity']:.2f}" if "perplexity" in logs else "",
         f"lr {logs['learning_rate']:.3g}",
         f"{speed:,.0f} tok/s" if speed else "",
     ]

@@ -292,6 +292,7 @@ class TrainReport(Record):
         peak_flops: FLOP/s of a large matrix product in the compute dtype,
             measured on this machine, not taken from a data sheet.
         loss, perplexity: Mean since the last but one line of the history.
+            The perplexity is None where the loss is no likelihood.
         validation_loss, validation_perplexity: At the last step, or None.
         seconds: Time since the start, over all resumptions.
         peak_memory: Most bytes the process had in memory.
@@ -316,7 +317,7 @@ class TrainReport(Record):
     flops_per_token: int
     peak_flops: float
     loss: float
-    perplexity: float
+    perplexity: float | None
     validation_loss: float | None
     validation_perplexity: float | None
     seconds: float

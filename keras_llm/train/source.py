@@ -1,19 +1,22 @@
-"""Where batches come from: packed rows, or a `tf.data.Dataset` of one's own."""
+"""Where batches come from: rows, a `tf.data.Dataset`, or what makes them."""
 
 from typing import Any, NamedTuple
 
 import keras
 
-from keras_llm.data import Rows, row_dataset
+from keras_llm.data import ArrayRows, Rows, row_dataset
 from keras_llm.data.service import is_served
 from keras_llm.errors import InputError
+
+ROWS = (Rows, ArrayRows)
 
 
 class Source(NamedTuple):
     """Rows or a dataset with the shape of its batches.
 
     Args:
-        data: `keras_llm.data.Rows` or a `tf.data.Dataset`.
+        data: Rows, a `tf.data.Dataset`, or an object that makes batches
+            (see `open_source`).
         batch_size: Rows in a batch.
         time: Tokens in a row.
         fingerprint: Hash of the rows' content, or None for a dataset.
@@ -44,7 +47,7 @@ class Source(NamedTuple):
         time for a resumed run to see the same rows. Of each batch one of
         `parts` equal parts is given.
         """
-        if isinstance(self.data, Rows):
+        if isinstance(self.data, ROWS):
             return row_dataset(
                 self.data,
                 self.batch_size,
@@ -55,6 +58,8 @@ class Source(NamedTuple):
                 sizes=self.sizes,
                 prefetch=self.prefetch,
             )
+        if hasattr(self.data, "batches_from") and parts == 1:
+            return self.data.batches_from(start_step, seed)
         if self.sizes:
             raise InputError(
                 "Expected packed rows (data.open_rows) for batches that grow. "
@@ -66,7 +71,7 @@ class Source(NamedTuple):
 
     def once(self, part: int = 0, parts: int = 1) -> Any:
         """Returns every row once, in order, for validation."""
-        if isinstance(self.data, Rows):
+        if isinstance(self.data, ROWS):
             return row_dataset(
                 self.data,
                 self.batch_size,
@@ -89,7 +94,11 @@ def open_source(
     """Checks that data and model fit each other.
 
     Args:
-        data: `Rows`, or a dataset of `(inputs, targets, weights)` batches.
+        data: `Rows`, `ArrayRows`, a dataset of `(inputs, targets, weights)`
+            batches, or an object that makes batches as training goes on, in
+            one process: `batches_from(step, seed)` gives an endless dataset;
+            `batch_size`, `time`, `context_length` and `fingerprint` say what
+            is in it.
         model: The decoder.
         batch_size: Rows in a batch; a dataset must have this size. None
             takes a dataset's batches as they are.
@@ -107,17 +116,24 @@ def open_source(
     keras_llm.errors.InputError: Expected packed rows (data.open_rows) or a \
 tf.data.Dataset of (inputs, targets, weights). Received: list.
     """
-    if isinstance(data, Rows):
+    if isinstance(data, ROWS):
         source = _from_rows(data, batch_size or 1, tokenizer)
         _check_vocabulary(data, model)
+        _check_context(data.context_length, model)
+    elif hasattr(data, "batches_from"):
+        _check_size(data.batch_size, batch_size)
+        source = Source(
+            *(data, data.batch_size, data.time, data.fingerprint, None)
+        )
+        _check_context(data.context_length, model)
     elif hasattr(data, "element_spec"):
         source = _from_dataset(data, batch_size)
+        _check_context(source.time, model)
     else:
         raise InputError(
             "Expected packed rows (data.open_rows) or a tf.data.Dataset of "
             f"(inputs, targets, weights). Received: {type(data).__name__}."
         )
-    _check_context(source, model)
     return source
 
 
@@ -135,27 +151,21 @@ def open_validation(
     Example: see `open_source`.
     """
     size: int | None = None
-    if isinstance(data, Rows):
+    if isinstance(data, ROWS):
         size = min(batch_size, max(len(data), 1))
     return open_source(data, model, size, tokenizer)
 
 
-def _from_rows(rows: Rows, batch_size: int, tokenizer: Any) -> Source:
+def _from_rows(rows: Any, batch_size: int, tokenizer: Any) -> Source:
     if len(rows) < batch_size:
         raise InputError(
             f"Expected at least batch_size={batch_size} rows. Received: "
-            f"{len(rows)} in {rows.folder} ({rows.split}). Lower batch_size, "
+            f"{len(rows)} in {rows.name}. Lower batch_size, "
             "pack shorter rows, or add text."
         )
     if tokenizer is not None:
         rows.require(tokenizer)
-    return Source(
-        rows,
-        batch_size,
-        rows.context_length,
-        rows.fingerprint,
-        rows.manifest.tokenizer,
-    )
+    return Source(rows, batch_size, rows.time, rows.fingerprint, rows.tokenizer)
 
 
 def _from_dataset(dataset: Any, batch_size: int | None) -> Source:
@@ -176,12 +186,16 @@ def _from_dataset(dataset: Any, batch_size: int | None) -> Source:
             "Expected targets of known shape (batch, time). Received: "
             f"{shape}. Batch with drop_remainder=True."
         )
-    if batch_size is not None and shape[0] != batch_size:
+    _check_size(shape[0], batch_size)
+    return Source(dataset, batch_size or 0, shape[1], None, None)
+
+
+def _check_size(size: int | None, batch_size: int | None) -> None:
+    if batch_size is not None and size != batch_size:
         raise InputError(
             f"Expected batches of batch_size={batch_size} rows. Received: a "
-            f"dataset of batches of {shape[0]}. Pass batch_size={shape[0]}."
+            f"dataset of batches of {size}. Pass batch_size={size}."
         )
-    return Source(dataset, batch_size or 0, shape[1], None, None)
 
 
 def _part_of(dataset: Any, part: int, parts: int, least: int = 0) -> Any:
@@ -215,24 +229,24 @@ def _part_of(dataset: Any, part: int, parts: int, least: int = 0) -> Any:
     return dataset.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _check_vocabulary(rows: Rows, model: keras.Model) -> None:
+def _check_vocabulary(rows: Any, model: keras.Model) -> None:
     config: Any = getattr(model, "config", None)
     size = getattr(config, "vocabulary_size", None)
-    if size is not None and rows.manifest.vocabulary_size > size:
+    if size is not None and rows.vocabulary_size > size:
         raise InputError(
             f"Expected rows with ids below the model's vocabulary_size={size}."
-            f" Received: {rows.folder} with vocabulary_size="
-            f"{rows.manifest.vocabulary_size}. Build the model with that "
+            f" Received: {rows.name} with vocabulary_size="
+            f"{rows.vocabulary_size}. Build the model with that "
             "vocabulary, or pack with the model's tokenizer."
         )
 
 
-def _check_context(source: Source, model: keras.Model) -> None:
+def _check_context(needed: int, model: keras.Model) -> None:
     config: Any = getattr(model, "config", None)
     length = getattr(config, "context_length", None)
-    if length is not None and source.time > length:
+    if length is not None and needed > length:
         raise InputError(
             f"Expected rows of at most the model's context_length={length} "
-            f"tokens. Received: rows of {source.time}. Pack with "
+            f"tokens. Received: rows of {needed}. Pack with "
             f"context_length={length}, or build a model with a longer one."
         )

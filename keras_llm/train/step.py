@@ -2,8 +2,9 @@
 
 What stock Keras gets wrong for language models and this step does not:
 
-- The loss is the mean over weighted tokens of the whole batch, also when the
-  batch is cut into micro-batches (Keras averages per sample or per part).
+- The loss is the mean over weighted tokens (or other units of an `Objective`)
+  of the whole batch, also when the batch is cut into micro-batches (Keras
+  averages per sample or per part).
 - Micro-batches run inside one step, so learning-rate schedules count
   optimizer steps (Keras' `gradient_accumulation_steps` counts micro-steps).
 - The gradient norm is clipped once, over everything, and kept as a metric.
@@ -15,16 +16,12 @@ import keras
 from keras import ops
 
 from keras_llm.errors import InputError
-from keras_llm.train.chunked_loss import ChunkedLoss, chunked_loss
 from keras_llm.train.distribution import Distribution, distribution_of
 from keras_llm.train.ema import averaged
 from keras_llm.train.guards import guard_of, observing
 from keras_llm.train.loss_scale import factor_needed
-from keras_llm.train.losses import (
-    TokenLoss,
-    compiled_token_loss,
-    token_loss,
-)
+from keras_llm.train.losses import TokenLoss
+from keras_llm.train.objective import NextToken, Objective
 from keras_llm.train.token_metrics import (
     GradientNorm,
     GroupNorms,
@@ -39,11 +36,12 @@ else:
 
 
 class TokenTrainer(BackendStep):
-    """Trains a decoder on the next token through stock `compile` and `fit`.
+    """Trains a decoder on an objective through stock `compile` and `fit`.
 
     Data are `(inputs, targets, weights)`: a dictionary of int32 `(batch,
     time)` arrays (tokens, positions, segments), int32 targets and float32
-    weights of the same shape; without weights every target counts 1.
+    weights of the same shape; without weights every target counts 1. Other
+    objectives may have more inputs, and targets `(batch, n)` of any kind.
 
     Args:
         decoder: Keras model from that dictionary to logits `(batch, time,
@@ -51,10 +49,8 @@ class TokenTrainer(BackendStep):
         accumulate: Micro-batches in a step; equal to the big batch, with the
             activations of only one micro-batch in memory. Default: 1.
         clip_norm: Upper limit of the global gradient norm; None for none.
-        z_loss, label_smoothing: See `token_loss`. Default: 0.
-        loss_chunk: Tokens whose logits are in memory at a time, "auto" for
-            all up to a size, None for all (see `ChunkedLoss`). Default:
-            "auto".
+        objective: What is minimized. Default: `NextToken`.
+        **loss: Arguments of that default.
 
     Raises:
         InputError: A value is out of range, the decoder is not built, it was
@@ -79,10 +75,9 @@ class TokenTrainer(BackendStep):
         decoder: keras.Model,
         accumulate: int = 1,
         clip_norm: float | None = None,
-        z_loss: float = 0.0,
-        label_smoothing: float = 0.0,
-        loss_chunk: int | str | None = "auto",
+        objective: Objective | None = None,
         name: str = "token_trainer",
+        **loss: Any,
     ):
         super().__init__(name=name)
         if not isinstance(accumulate, int) or accumulate < 1:
@@ -104,14 +99,15 @@ class TokenTrainer(BackendStep):
         self.decoder = decoder
         self.distribution = self._distribution_of(decoder)
         self.accumulate, self.clip_norm = accumulate, clip_norm
-        self.z_loss, self.label_smoothing = z_loss, label_smoothing
+        self.objective = objective or NextToken(**loss)
+        self.objective.prepare(decoder, False)
         with self.distribution.scope():
-            self.token_metrics = TokenMetrics()
+            self.token_metrics = TokenMetrics(
+                self.objective.metrics, self.objective.likelihood
+            )
             self.norm_metric = GradientNorm("gradient_norm")
             paths = [v.path for v in decoder.trainable_variables]
             self.group_norms = GroupNorms(paths)
-        self._token_loss = compiled_token_loss()
-        self._chunked: ChunkedLoss | None = chunked_loss(decoder, loss_chunk)
 
     def compile(
         self, optimizer: Any, jit_compile: Any = None, **kwargs: Any
@@ -131,16 +127,14 @@ class TokenTrainer(BackendStep):
         given = [k for k in ("loss", "metrics") if kwargs.get(k) is not None]
         if given:
             raise InputError(
-                f"Expected no {' or '.join(given)}: TokenTrainer has token "
-                "cross-entropy, perplexity and accuracy built in. Pass the "
-                "optimizer only."
+                f"Expected no {' or '.join(given)}: TokenTrainer has those "
+                "of its objective built in. Pass the optimizer only."
             )
         if jit_compile is None:
             jit_compile = keras.backend.backend() == "jax"
         self._check_float16(optimizer)
         kwargs["auto_scale_loss"] = False  # the step does it
-        # XLA cannot compile what is compiled alone inside of a loop.
-        self._token_loss = token_loss if jit_compile else compiled_token_loss()
+        self.objective.prepare(self.decoder, bool(jit_compile))
         with self.distribution.scope():
             super().compile(optimizer, jit_compile=jit_compile, **kwargs)
             if factor_needed(self.optimizer) and not self.optimizer.built:
@@ -168,11 +162,7 @@ class TokenTrainer(BackendStep):
         """Returns the decoder's logits; with targets, their loss sums."""
         if targets is None:
             return self.decoder(inputs, training=training)
-        chunked = self._chunked
-        if chunked is None or not chunked.slices(targets.shape):
-            logits = self.decoder(inputs, training=training)
-            return self.token_loss(logits, targets, weights)
-        return chunked(inputs, targets, weights, self.token_loss, training)
+        return self.objective(self.decoder, inputs, targets, weights, training)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -212,12 +202,6 @@ class TokenTrainer(BackendStep):
         filled = ops.any(weights > 0, axis=(1, 2))
         return ops.max(ops.where(filled, count, 0))
 
-    def token_loss(self, logits: Any, targets: Any, weights: Any) -> TokenLoss:
-        """Returns the loss sums of logits `(batch, time, vocabulary)`."""
-        return self._token_loss(
-            logits, targets, weights, self.z_loss, self.label_smoothing
-        )
-
     def clip(self, gradients: list[Any]) -> tuple[list[Any], Any, Any]:
         """Returns the gradients within the limit, and the norms they had.
 
@@ -247,7 +231,9 @@ class TokenTrainer(BackendStep):
         counts = None
         if norm is not None and guard_of(self.optimizer).limit is not None:
             finite = ops.isfinite(loss.objective + norm)
-            loss = TokenLoss(*(ops.where(finite, x, 0.0) for x in loss))
+            loss = keras.tree.map_structure(
+                lambda x: ops.where(finite, x, 0.0), loss
+            )
             norm = ops.where(finite, norm, 0.0)
             groups = ops.where(finite, groups, 0.0)
             counts = ops.cast(finite, "float32")

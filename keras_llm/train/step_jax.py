@@ -12,6 +12,7 @@ from keras import ops
 from keras_llm.layers import next_seeds, rows_from
 from keras_llm.train.loss_scale import factor_of, fits, unscaled
 from keras_llm.train.losses import TokenLoss
+from keras_llm.train.objective import no_loss
 
 
 class BackendStep(keras.Model):
@@ -40,7 +41,7 @@ class BackendStep(keras.Model):
         """One optimizer step; returns the metrics so far and the new state."""
         trainable, fixed, optimizer, metrics = state
         batch = self.unpack(data)
-        tokens = ops.maximum(ops.sum(batch[2]), 1.0)
+        tokens = ops.maximum(ops.sum(self.objective.units(batch[2])), 1.0)
         mapping = list(zip(self.optimizer.variables, optimizer, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
             rate = ops.convert_to_tensor(self.optimizer.learning_rate)
@@ -125,10 +126,9 @@ class BackendStep(keras.Model):
             sums, loss = jax.tree.map(ops.add, (sums, loss), (more, extra))
             return sums, loss, fixed
 
-        zero = ops.zeros(())
         start = (
             jax.tree.map(ops.zeros_like, trainable),
-            TokenLoss(zero, zero, zero, zero),
+            no_loss(self.objective),
             fixed,
         )
         used = self.parts_in_use(parts[2])

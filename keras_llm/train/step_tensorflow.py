@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_llm.layers import dispatch_by, next_seeds, rows_from
 from keras_llm.train.loss_scale import factor_of, fits, unscaled
 from keras_llm.train.losses import TokenLoss
+from keras_llm.train.objective import no_loss
 from keras_llm.train.strategy_tensorflow import (
     StrategyFunctions,
     tokens_and_first_row,
@@ -26,7 +27,8 @@ class BackendStep(StrategyFunctions):
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step on a batch; returns the metrics so far."""
         batch = self.unpack(data)
-        tokens, first_row = tokens_and_first_row(batch[2])
+        units = self.objective.units(batch[2])
+        tokens, first_row = tokens_and_first_row(units)
         compute = self._shares
         if self.distributed and self.jit_compile:
             # XLA sees one device: what crosses devices stays outside.
@@ -92,11 +94,10 @@ class BackendStep(StrategyFunctions):
                 more, gradients = self._gradients(part, tokens)
             return (
                 index + 1,
-                TokenLoss(*(a + b for a, b in zip(loss, more, strict=True))),
+                tf.nest.map_structure(tf.add, loss, more),
                 [a + b for a, b in zip(sums, gradients, strict=True)],
             )
 
-        zero = tf.zeros(())
         start = [
             tf.zeros(variable.shape, variable.dtype)
             for variable in self.trainable_variables
@@ -105,7 +106,7 @@ class BackendStep(StrategyFunctions):
         _, loss, gradients = tf.while_loop(
             lambda index, *_: index < used,
             add,
-            (tf.constant(0), TokenLoss(zero, zero, zero, zero), start),
+            (tf.constant(0), no_loss(self.objective), start),
             parallel_iterations=1,
         )
         return loss, gradients

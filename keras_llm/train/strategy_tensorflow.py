@@ -69,8 +69,8 @@ def tokens_and_first_row(weights: Any) -> tuple[Any, Any]:
     """Returns the tokens of the global batch, and where our rows begin in it.
 
     Args:
-        weights: float32 `(rows, time)` of this replica; the numbers of rows
-            may differ.
+        weights: float32 `(rows, ...)` of this replica, or other units of an
+            objective; the numbers of rows may differ.
 
     Returns:
         Sum of all weights, at least 1; int64 number of rows that the

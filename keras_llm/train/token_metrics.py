@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_llm.train.losses import TokenLoss
+from keras_llm.train.objective import SEEN
 
 
 class SameEverywhere(keras.metrics.Metric):
@@ -41,6 +42,10 @@ class TokenMetrics(SameEverywhere):
     `result()` is a dictionary: `loss` in nats per token, `perplexity =
     exp(loss)`, `accuracy` between 0 and 1, `tokens` counted.
 
+    Args:
+        extras: Names of an objective's own means (see `Objective`).
+        likelihood: Whether there is a perplexity.
+
     Example:
 
     >>> metric = TokenMetrics()
@@ -49,27 +54,42 @@ class TokenMetrics(SameEverywhere):
     2.0
     """
 
-    def __init__(self, name: str = "tokens"):
+    def __init__(
+        self,
+        extras: Iterable[str] = (),
+        likelihood: bool = True,
+        name: str = "tokens",
+    ):
         super().__init__(name=name, dtype="float32")
-        self.sums = {
-            part: self.add_variable(shape=(), initializer="zeros", name=part)
-            for part in ("cross_entropy", "tokens", "correct")
+        self.likelihood = likelihood
+        self.sums = self._zeros(("cross_entropy", "tokens", "correct"))
+        self.extras = self._zeros(extras, "extra_")
+
+    def _zeros(self, names: Iterable[str], prefix: str = "") -> dict[str, Any]:
+        return {
+            name: self.add_variable((), "zeros", name=prefix + name)
+            for name in names
         }
 
     def update_state(self, loss: TokenLoss) -> None:
         """Adds the sums of a batch."""
-        for part, variable in self.sums.items():
-            variable.assign_add(ops.cast(getattr(loss, part), "float32"))
+        variables = [*self.sums.values(), *self.extras.values()]
+        values = (loss.cross_entropy, loss.tokens, loss.correct, *loss.extras)
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign_add(ops.cast(value, "float32"))
 
     def result(self) -> dict[str, Any]:
         """Returns the means since the last reset."""
         tokens = ops.maximum(self.sums["tokens"], 1.0)
         loss = self.sums["cross_entropy"] / tokens
+        own = {name: total / tokens for name, total in self.extras.items()}
+        seen = self.extras.get(SEEN, self.sums["tokens"])
         return {
             "loss": loss,
-            "perplexity": ops.exp(loss),
+            **({"perplexity": ops.exp(loss)} if self.likelihood else {}),
             "accuracy": self.sums["correct"] / tokens,
-            "tokens": self.sums["tokens"] * 1.0,
+            **own,
+            SEEN: seen * 1.0,
         }
 
 

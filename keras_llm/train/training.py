@@ -39,6 +39,7 @@ from keras_llm.train.folder import (
 from keras_llm.train.intact import Damaged
 from keras_llm.train.loggers import check_logger
 from keras_llm.train.measure import Measure, Run
+from keras_llm.train.objective import NextToken, Objective
 from keras_llm.train.plan import plan_steps
 from keras_llm.train.preemption import StopOnSignal
 from keras_llm.train.progress_line import ProgressLine
@@ -78,8 +79,10 @@ class Training(Recovery, JitTrial):
         sample: Callable | None,
         callbacks: Sequence[keras.callbacks.Callback],
         started: float,
+        objective: Objective | None = None,
     ):
         self.model, self.settings, self.out = model, settings, out
+        self.objective = objective
         self.sample, self.callbacks = sample, callbacks
         self.started = started
         self.precision = precision_of(model)
@@ -176,8 +179,9 @@ class Training(Recovery, JitTrial):
         s = self.settings
         trainer = TokenTrainer(
             self.model,
-            *(s.accumulate, s.clip_norm, s.z_loss, s.label_smoothing),
-            loss_chunk=s.loss_chunk,
+            *(s.accumulate, s.clip_norm),
+            self.objective
+            or NextToken(s.z_loss, s.label_smoothing, s.loss_chunk),
         )
         self.schedule = schedule_of(s)
         optimizer = optimizer_of(s, self.schedule, self.model)
@@ -357,7 +361,7 @@ class Training(Recovery, JitTrial):
             flops_per_token=self._flops(),
             peak_flops=self._peak(),
             loss=logs["loss"],
-            perplexity=logs["perplexity"],
+            perplexity=logs.get("perplexity"),
             validation_loss=logs.get("validation_loss"),
             validation_perplexity=logs.get("validation_perplexity"),
             seconds=run.seconds,
