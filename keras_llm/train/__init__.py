@@ -14,6 +14,7 @@ from keras_llm.train.distribution import (
     distribution_of,
 )
 from keras_llm.train.fit import fit
+from keras_llm.train.layerwise import layer_rates, unfreezing
 from keras_llm.train.losses import TokenLoss, token_loss
 from keras_llm.train.measure import Measure, Run
 from keras_llm.train.muon import Muon
@@ -89,6 +90,7 @@ __all__ = [
     "fit",
     "flops_per_token",
     "latest",
+    "layer_rates",
     "layout_map",
     "measured_peak",
     "optimizer",
@@ -101,4 +103,5 @@ __all__ = [
     "save",
     "schedule",
     "token_loss",
+    "unfreezing",
 ]

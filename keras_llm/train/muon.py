@@ -78,4 +78,6 @@ class Muon(Updates, keras.optimizers.Muon):
         return not is_kernel(variable) or "router" in variable.path
 
     def _apply_weight_decay(self, variables: Any) -> None:
+        if self.starts:
+            return self._decay_begun(variables)
         keras.Optimizer._apply_weight_decay(self, variables)

@@ -40,7 +40,7 @@ class Projector(keras.callbacks.Callback):
         with averaged(decoder, self.model.optimizer):
             table = next(
                 keras.ops.convert_to_numpy(variable)
-                for variable in decoder.trainable_variables
+                for variable in decoder.weights  # it may be frozen
                 if variable.path.startswith("token_embedding/")
             )
         write_projector(self.folder, table[:MOST], self.tokenizer)

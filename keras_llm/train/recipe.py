@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from keras_llm.train.layerwise import layer_rates, unfreezing
 from keras_llm.train.loss_scale import FIRST
 from keras_llm.train.mup import rate_scales
 from keras_llm.train.optimizers import optimizer
@@ -66,11 +67,6 @@ def optimizer_of(
     0.99
     """
     s = settings
-    scales = (
-        rate_scales(model, s.base_width, s.optimizer)
-        if s.base_width is not None
-        else {}
-    )
     return optimizer(
         s.optimizer,
         rate,
@@ -80,7 +76,8 @@ def optimizer_of(
         epsilon=s.epsilon,
         ema=s.ema,
         state_dtype=s.optimizer_state,
-        rate_scales=scales,
+        rate_scales=_rate_scales(s, model),
+        starts=unfreezing(model, s.unfreeze_every) if s.unfreeze_every else {},
         guard=s.guard_limit if s.guard else None,
         loss_scale=(
             FIRST
@@ -88,3 +85,12 @@ def optimizer_of(
             else None
         ),
     )
+
+
+def _rate_scales(settings: TrainConfig, model: keras.Model) -> dict[str, float]:
+    """Factors on the rates: muP's by width times those by depth."""
+    width, decay = settings.base_width, settings.layer_decay
+    wide = rate_scales(model, width, settings.optimizer) if width else {}
+    deep = layer_rates(model, decay) if decay is not None else {}
+    paths = {**wide, **deep}
+    return {p: wide.get(p, 1.0) * deep.get(p, 1.0) for p in paths}

@@ -83,6 +83,11 @@ class TrainConfig(Record):
         parametrization: "standard", or "mup" for learning rates that are
             best at every width (see `mup`); `base_width` is the width whose
             rates are kept as they are. Default: "standard".
+        layer_decay: Factor from a layer's learning rate to that of the layer
+            below, None for one rate (see `layer_rates`). Default: None.
+        unfreeze_every: Steps after which the next layer below is trained,
+            too, from the top down (see `unfreezing`); 0 trains all from the
+            first step. Default: 0.
         clip_norm: Limit of the global gradient norm, None for none.
             Default: 1.
         accumulate: Micro-batches in a step; must divide batch_size.
@@ -152,6 +157,8 @@ class TrainConfig(Record):
     ramp_from: int | None = None
     parametrization: str = "standard"
     base_width: int | None = None
+    layer_decay: float | None = None
+    unfreeze_every: int = 0
     clip_norm: float | None = 1.0
     accumulate: int = 1
     z_loss: float = 0.0
@@ -202,6 +209,9 @@ class TrainConfig(Record):
         self._between("label_smoothing", 0, 0.99999)
         check_loss_chunk(self.loss_chunk)
         self._between("decay_share", 0.00001, 1)
+        if self.layer_decay is not None:
+            self._between("layer_decay", 0.00001, 1)
+        self._whole("unfreeze_every", 0, MOST)
         if self.ema is not None:
             self._between("ema", 0.00001, 0.999999)
         self._whole("ramp_steps", 0, self.steps or MOST)
@@ -238,6 +248,12 @@ class TrainConfig(Record):
                 'Expected schedule="constant" and no ema with the optimizer '
                 "schedule_free, which averages instead. Received: "
                 f"schedule={self.schedule!r}, ema={self.ema}."
+            )
+        if free and self.unfreeze_every:
+            raise InputError(
+                "Expected another optimizer than schedule_free for layers "
+                "that begin later: it averages from the first step. Received: "
+                f"unfreeze_every={self.unfreeze_every}."
             )
         if (self.parametrization == "mup") != (self.base_width is not None):
             raise InputError(

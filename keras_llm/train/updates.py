@@ -75,6 +75,9 @@ class Updates(keras.Optimizer):
             made in float32; averages of weights stay float32.
         rate_scales: Factor on the learning rate by a variable's path (see
             `mup`); weight decay keeps the unscaled rate. Default: all 1.
+        starts: Step from which on a variable is trained, by its path (see
+            `layerwise`); until then its gradient is zero and it does not
+            decay. Default: all from the first.
         guard: Leave out updates whose loss or gradient norm lies this many
             standard deviations over their means; None applies all.
         loss_scale: First factor of the objective, for a model in float16;
@@ -92,6 +95,7 @@ class Updates(keras.Optimizer):
         ema: float | None = None,
         state_dtype: str = "float32",
         rate_scales: Mapping[str, float] | None = None,
+        starts: Mapping[str, int] | None = None,
         guard: float | None = None,
         loss_scale: float | None = None,
         **kwargs: Any,
@@ -104,6 +108,7 @@ class Updates(keras.Optimizer):
         super().__init__(*args, **kwargs)
         self.ema, self.state_dtype = ema, state_dtype
         self.rate_scales = dict(rate_scales or {})
+        self.starts = dict(starts or {})
         self.guard = Guard(guard)
         self.loss_scale = LossScale(loss_scale) if loss_scale else None
         self._counts: Any = None
@@ -156,6 +161,9 @@ class Updates(keras.Optimizer):
         if self.loss_scale is not None and observed is not None:
             self._counts = self.loss_scale.decide(*observed)
         self.guard.decide(self.iterations, self._counts)
+        if self.starts:
+            pairs = zip(grads, self._trainable_variables, strict=True)
+            grads = [self._if_begun(grad, v) for grad, v in pairs]
         super().apply(grads, trainable_variables)
         if self._counts is not None:  # the schedule waits
             one = ops.cast(self._counts, self.iterations.dtype)
@@ -195,6 +203,7 @@ class Updates(keras.Optimizer):
             "ema": self.ema,
             "state_dtype": self.state_dtype,
             "rate_scales": dict(self.rate_scales),
+            "starts": dict(self.starts),
             "guard": self.guard.limit,
             "loss_scale": self.loss_scale and self.loss_scale.first,
         }
@@ -212,6 +221,27 @@ class Updates(keras.Optimizer):
             if self._counts is not None:
                 moved = ops.where(self._counts, moved, average)
             average.assign(moved)
+
+    def _if_begun(self, value: Any, variable: Any) -> Any:
+        """A value, or zero before the variable's first step."""
+        start = self.starts.get(variable.path)
+        if start is None:
+            return value
+        return ops.where(self.iterations >= start, value, 0.0)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        if self.starts:
+            return self._decay_begun(variables)
+        super()._apply_weight_decay(variables)
+
+    def _decay_begun(self, variables: Sequence[Any]) -> None:
+        """Decays the variables that are trained already."""
+        if self.weight_decay is None:
+            return
+        for variable in filter(self._use_weight_decay, variables):
+            rate = self.learning_rate * self.weight_decay
+            less = variable * ops.cast(rate, variable.dtype)
+            variable.assign(variable - self._if_begun(less, variable))
 
     def _get_current_learning_rate(self) -> Any:
         """Zero where the guard leaves out a step: nothing decays."""
