@@ -6,7 +6,8 @@ from typing import Any, overload
 
 import numpy as np
 
-from keras_llm import model_folder
+from keras_llm import adapters, model_folder
+from keras_llm.adapters import float32_copy
 from keras_llm.config import DecoderConfig
 from keras_llm.conversation import (
     after,
@@ -18,7 +19,7 @@ from keras_llm.conversation import (
 from keras_llm.embed import embedder
 from keras_llm.errors import InputError
 from keras_llm.generate import TokenGenerator
-from keras_llm.model import Decoder, build_decoder
+from keras_llm.model import Decoder
 from keras_llm.model_folder import CONFIG, WEIGHTS, Origin
 from keras_llm.sampling import GenerationSettings
 from keras_llm.score import scorer
@@ -57,6 +58,7 @@ class CausalLM:
 
     Example:
 
+    >>> from keras_llm import build_decoder
     >>> from keras_llm.tokenizers import BytePairTokenizer
     >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
     >>> lm = CausalLM(build_decoder(DecoderConfig(
@@ -96,6 +98,7 @@ class CausalLM:
         self._generators: dict[tuple[int, ...], TokenGenerator] = {}
         self._scorer: Any = None
         self._embedder: Any = None
+        self._compiled_with: tuple = ()
 
     @property
     def start_id(self) -> int | None:
@@ -270,6 +273,7 @@ class CausalLM:
             )
         if len(ids) < 2:
             return np.zeros(0, "float32")  # nothing but the start
+        self._forget_other_adapters()
         self._scorer = self._scorer or scorer(self.model)
         return self._scorer(np.array([ids], "int32"))[0]
 
@@ -294,6 +298,7 @@ class CausalLM:
             )
         if not ids:
             return np.zeros((0, self.config.hidden_dim), "float32")
+        self._forget_other_adapters()
         self._embedder = self._embedder or embedder(self.model)
         return self._embedder(ids)
 
@@ -364,26 +369,16 @@ class CausalLM:
         self, end_ids: tuple[int, ...] | None = None
     ) -> TokenGenerator:
         """The compiled generator that stops at these ids."""
+        self._forget_other_adapters()
         end_ids = self.end_ids if end_ids is None else end_ids
         if end_ids not in self._generators:
             self._generators[end_ids] = TokenGenerator(self.model, end_ids)
         return self._generators[end_ids]
 
-
-def float32_copy(model: Decoder) -> Decoder:
-    """Returns a decoder with the same weights that computes in float32.
-
-    Weights of a mixed-precision decoder are float32 already; what it computes
-    is rounded to bfloat16, which changes greedy text. The copy does not
-    follow later training.
-
-    Example:
-
-    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
-    ...     num_layers=1, hidden_dim=8, num_heads=2)
-    >>> float32_copy(build_decoder(config, "mixed_bfloat16")).compute_dtype
-    'float32'
-    """
-    copy = build_decoder(model.config, "float32")
-    copy.set_weights(model.get_weights())
-    return copy
+    def _forget_other_adapters(self) -> None:
+        """Drops what was compiled before an adapter was switched."""
+        key = adapters.compiled_key(self.model)
+        if key != self._compiled_with:
+            self._generators = {}
+            self._scorer = self._embedder = None
+        self._compiled_with = key

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_llm import adapters
 from keras_llm.card import CARD, write_card
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
@@ -19,15 +20,20 @@ from keras_llm.tokenizers import load as load_tokenizer
 from keras_llm.tokenizers.chat import ChatTemplate
 
 FORMAT_VERSION = 1
-CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT = (
+ADAPTED_VERSION = 2  # of a model with adapters, which 1 would not see
+CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, ADAPTERS = (
     "decoder.json",
     "model.weights.h5",
     "generation.json",
     "keras_llm.json",
     "chat.json",
+    "adapters.json",
 )
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
-_FILES = (CARD, CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, *_TOKENIZER)
+_FILES = (
+    *(CARD, CONFIG, WEIGHTS, GENERATION, MANIFEST, CHAT, ADAPTERS),
+    *_TOKENIZER,
+)
 CHANGEABLE = ("context_length", "dropout", "rope")
 
 
@@ -62,6 +68,11 @@ def write(lm: Any, folder: str | os.PathLike) -> None:
         if lm.chat_template is not None:
             lm.chat_template.save(temporary / CHAT)
             names.append(CHAT)
+        state = adapters.state_of(lm.model)
+        adapted = state != adapters.AdapterState()
+        if adapted:
+            state.save(temporary / ADAPTERS)
+            names.append(ADAPTERS)
         lm.tokenizer.save(temporary)
         write_card(
             temporary,
@@ -73,7 +84,7 @@ def write(lm: Any, folder: str | os.PathLike) -> None:
         )
         lm.model.save_weights(temporary / WEIGHTS)
         manifest = {
-            "format_version": FORMAT_VERSION,
+            "format_version": ADAPTED_VERSION if adapted else FORMAT_VERSION,
             "tokenizer": lm.tokenizer.fingerprint,
             "sha256": {name: sha256_of(temporary / name) for name in names},
             "end_ids": list(lm.end_ids),
@@ -102,6 +113,11 @@ def read(
             f"{tokenizer.main_file}."
         )
     for name, expected in manifest["sha256"].items():
+        if not (folder / name).is_file():
+            raise InputError(
+                f"Expected {name} in {folder}, as it was saved. Received: no "
+                "such file. Restore it, or save the model again."
+            )
         if sha256_of(folder / name) != expected:
             raise InputError(
                 f"Expected {folder / name} as it was saved. Received: a "
@@ -109,8 +125,11 @@ def read(
                 "changed. Restore it, or save the model again."
             )
     saved = CHAT in manifest["sha256"]
+    state = adapters.AdapterState()
+    if ADAPTERS in manifest["sha256"]:
+        state = adapters.AdapterState.load(folder / ADAPTERS)
     return {
-        "model": _read_model(config, folder, dtype),
+        "model": _read_model(config, folder, dtype, state),
         "tokenizer": tokenizer,
         "settings": GenerationSettings.load(folder / GENERATION),
         "chat": ChatTemplate.load(folder / CHAT) if saved else None,
@@ -170,10 +189,16 @@ def changed(config: DecoderConfig, changes: Mapping[str, Any]) -> DecoderConfig:
 
 
 def _read_model(
-    config: DecoderConfig, folder: Path, dtype: str | None
+    config: DecoderConfig,
+    folder: Path,
+    dtype: str | None,
+    state: adapters.AdapterState,
 ) -> Decoder:
     model = blank_decoder(config, dtype)
+    adapters.restore(model, state)
     model.load_weights(folder / WEIGHTS)
+    if state.merged:
+        adapters.merge(model)
     return model
 
 
@@ -198,9 +223,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             f"Expected {folder / MANIFEST} as CausalLM.save wrote it. "
             f"Received: a damaged file ({error!r}). Save the model again."
         ) from error
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, ADAPTED_VERSION):
         raise InputError(
-            f"Expected format version {FORMAT_VERSION} in {folder}. "
+            f"Expected format version {FORMAT_VERSION} or {ADAPTED_VERSION} "
+            f"in {folder}. "
             f"Received: {version}. Update keras_llm to read it."
         )
     return manifest

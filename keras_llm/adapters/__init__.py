@@ -1,20 +1,17 @@
 """Adapters: small trained matrices on the layers of a frozen model."""
 
-from keras_llm.adapters.attach import (
-    activate,
+from keras_llm.adapters.attach import activate, attach, detach
+from keras_llm.adapters.copies import float32_copy, merged_copy
+from keras_llm.adapters.files import load_adapter, save_adapter
+from keras_llm.adapters.frozen import freeze, trainable_share
+from keras_llm.adapters.layers import (
     active,
     adapter_names,
-    adapter_off,
-    attach,
     compiled_key,
-    detach,
     is_merged,
     lora_of,
-    merge,
-    unmerge,
 )
-from keras_llm.adapters.copies import merged_copy
-from keras_llm.adapters.frozen import freeze, trainable_share
+from keras_llm.adapters.merging import adapter_off, merge, unmerge
 from keras_llm.adapters.quantized import kernel_bytes, quantize_base
 from keras_llm.adapters.settings import Lora
 from keras_llm.adapters.state import AdapterState, restore, state_of
@@ -29,14 +26,17 @@ __all__ = [
     "attach",
     "compiled_key",
     "detach",
+    "float32_copy",
     "freeze",
     "is_merged",
     "kernel_bytes",
+    "load_adapter",
     "lora_of",
     "merge",
     "merged_copy",
     "quantize_base",
     "restore",
+    "save_adapter",
     "state_of",
     "trainable_share",
     "unmerge",

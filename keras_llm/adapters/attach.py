@@ -1,25 +1,31 @@
-"""Adapters on a model: put on, switched, merged, taken off.
+"""Adapters on a model: put on, switched, taken off.
 
 Everything is done to the layers in place. What was compiled before a switch
 computes as before it: Keras' own compiled functions are dropped here, and
 `CausalLM` looks at `compiled_key`.
 """
 
-import contextlib
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from keras_llm.adapters.dense import AdaptedDense, adapted, plain
+from keras_llm.adapters.dense import adapted, plain
 from keras_llm.adapters.frozen import freeze_base, thaw_base
+from keras_llm.adapters.layers import (
+    DEFAULT,
+    adapted_layers,
+    adapter_names,
+    check_new,
+    check_unmerged,
+    dense_layers,
+    describe,
+    layers_of,
+    refresh,
+)
 from keras_llm.adapters.settings import Lora
 from keras_llm.errors import InputError
-from keras_llm.model import Decoder
 from keras_llm.weights.table import listing
-
-DEFAULT = "default"
 
 
 def attach(
@@ -61,8 +67,7 @@ def attach(
     64
     """
     lora = lora or Lora()
-    _check_name(model, name)
-    _check_unmerged(model)
+    check_new(model, name)
     known = dense_layers(model)
     chosen = {path: known[path] for path in known if lora.wants(path)}
     if not chosen:
@@ -88,13 +93,13 @@ def put_on(
 
     >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     >>> put_on(model, dense_layers(model), "mine", Lora(rank=1))
-    >>> adapter_names(model), active(model)
-    (['mine'], None)
+    >>> adapter_names(model), len(model.trainable_variables)
+    (['mine'], 2)
     """
     for layer in layers.values():
         adapted(layer).add(name, lora, seed)
     describe(model)
-    _refresh(model)
+    refresh(model)
 
 
 def activate(model: keras.Model, name: str | None) -> None:
@@ -118,16 +123,16 @@ def activate(model: keras.Model, name: str | None) -> None:
     >>> for name in ("first", "second"):
     ...     _ = attach(model, name=name)
     >>> activate(model, "first")
-    >>> adapter_names(model), active(model)
-    (['first', 'second'], 'first')
+    >>> adapter_names(model), len(model.trainable_variables)
+    (['first', 'second'], 4)
     """
     if name is not None:
         layers_of(model, name)
-    _check_unmerged(model)
+    check_unmerged(model)
     freeze_base(model)
     for layer in adapted_layers(model).values():
         layer.active = name if name in layer.adapters else None
-    _refresh(model)
+    refresh(model)
 
 
 def detach(model: keras.Model, name: str = DEFAULT) -> None:
@@ -153,301 +158,11 @@ def detach(model: keras.Model, name: str = DEFAULT) -> None:
     >>> adapter_names(model), len(model.trainable_variables)
     ([], 10)
     """
-    _check_unmerged(model)
+    check_unmerged(model)
     for layer in layers_of(model, name).values():
         layer.remove(name)
         plain(layer)
     if not adapter_names(model):
         thaw_base(model)
     describe(model)
-    _refresh(model)
-
-
-def merge(model: keras.Model) -> None:
-    """Adds the active adapter to the kernels: it then costs nothing more.
-
-    Nothing is trained while merged. The kernels from before are kept on the
-    host, for `unmerge`.
-
-    Raises:
-        InputError: No adapter is active, one is merged already, or it lies
-            on kernels of integers, which would be rounded once more.
-
-    Example:
-
-    >>> from keras_llm import DecoderConfig, build_decoder
-    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
-    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
-    >>> _ = attach(model)
-    >>> merge(model)
-    >>> is_merged(model), len(model.trainable_variables)
-    (True, 0)
-    """
-    _check_unmerged(model)
-    name = active(model)
-    if name is None:
-        raise InputError(
-            "Expected an active adapter to merge. Received: a model with "
-            f"{', '.join(adapter_names(model)) or 'none at all'}. Call "
-            "adapters.activate, or adapters.attach, first."
-        )
-    layers = layers_of(model, name)
-    if any(layer.integers for layer in layers.values()):
-        raise InputError(
-            "Expected kernels of floats to merge into. Received: integers, "
-            "which would be rounded once more. Use adapters.merged_copy for "
-            "a decoder of floats."
-        )
-    for layer in layers.values():
-        layer.merge()
-    _refresh(model)
-
-
-def unmerge(model: keras.Model) -> None:
-    """Undoes `merge`, bit for bit.
-
-    Raises:
-        InputError: Nothing is merged.
-
-    Example:
-
-    >>> from keras_llm import DecoderConfig, build_decoder
-    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
-    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
-    >>> _ = attach(model)
-    >>> merge(model)
-    >>> unmerge(model)
-    >>> is_merged(model)
-    False
-    """
-    if not is_merged(model):
-        raise InputError(
-            "Expected a model whose adapter is merged. Received: one with "
-            "nothing merged. Call adapters.merge first."
-        )
-    for layer in adapted_layers(model).values():
-        if layer.original is not None:
-            layer.unmerge()
-    _refresh(model)
-
-
-@contextlib.contextmanager
-def adapter_off(model: keras.Model) -> Iterator[None]:
-    """Makes the model its base inside of the block, what trains unchanged.
-
-    For a reference beside the model in training: it counts where the model
-    is called, also while a function is traced. A function that was traced
-    outside stays what it was.
-
-    Raises:
-        InputError: The adapter is merged.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras_llm import DecoderConfig, build_decoder
-    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
-    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
-    >>> tokens = np.array([[1, 2]])
-    >>> base = model(tokens)
-    >>> _ = attach(model)
-    >>> for variable in model.trainable_variables:
-    ...     variable.assign(variable + 1.0) is None
-    False
-    False
-    False
-    False
-    >>> with adapter_off(model):
-    ...     float(abs(model(tokens) - base).numpy().max())
-    0.0
-    """
-    _check_unmerged(model)
-    before = [(one, one.active) for one in adapted_layers(model).values()]
-    for layer, _ in before:
-        layer.active = None
-    try:
-        yield
-    finally:
-        for layer, name in before:
-            layer.active = name
-
-
-def adapter_names(model: keras.Model) -> list[str]:
-    """Returns the names of a model's adapters, the oldest first.
-
-    Example: see `activate`.
-    """
-    layers = adapted_layers(model).values()
-    return list(dict.fromkeys(n for one in layers for n in one.adapters))
-
-
-def active(model: keras.Model) -> str | None:
-    """Returns the name of the active adapter, merged or not, or None.
-
-    Example: see `activate`.
-    """
-    layers = adapted_layers(model).values()
-    return next((one.active for one in layers if one.active), None)
-
-
-def is_merged(model: keras.Model) -> bool:
-    """Says whether an adapter is merged into the kernels.
-
-    Example: see `merge`.
-    """
-    layers = adapted_layers(model).values()
-    return any(layer.original is not None for layer in layers)
-
-
-def lora_of(model: keras.Model, name: str = DEFAULT) -> Lora:
-    """Returns the settings of an adapter.
-
-    Raises:
-        InputError: There is none of this name.
-
-    Example:
-
-    >>> from keras_llm import DecoderConfig, build_decoder
-    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
-    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
-    >>> _ = attach(model, Lora(rank=3))
-    >>> lora_of(model).rank
-    3
-    """
-    return next(iter(layers_of(model, name).values())).adapters[name].lora
-
-
-def compiled_key(model: keras.Model) -> tuple:
-    """Returns what a compiled function of the model depends on.
-
-    Two calls give equal keys if no adapter was put on, taken off, switched
-    or merged between them.
-
-    Example:
-
-    >>> from keras_llm import DecoderConfig, build_decoder
-    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
-    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
-    >>> before = compiled_key(model)
-    >>> _ = attach(model)
-    >>> compiled_key(model) == before
-    False
-    """
-    return tuple(
-        (path, layer.integers, layer.active_adapter())
-        for path, layer in adapted_layers(model).items()
-    )
-
-
-def dense_layers(model: keras.Model) -> dict[str, Any]:
-    """Returns a model's built Dense layers by path.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    >>> len(dense_layers(model))
-    1
-    """
-    found = {
-        layer.path: layer
-        for layer in model._flatten_layers()
-        if type(layer) in (keras.layers.Dense, AdaptedDense) and layer.built
-    }
-    return {path: found[path] for path in sorted(found, key=_natural)}
-
-
-def adapted_layers(model: keras.Model) -> dict[str, AdaptedDense]:
-    """Returns the layers with adapters or integers by path.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    >>> adapted_layers(model)
-    {}
-    """
-    return {
-        path: layer
-        for path, layer in dense_layers(model).items()
-        if isinstance(layer, AdaptedDense)
-    }
-
-
-def layers_of(model: keras.Model, name: str) -> dict[str, AdaptedDense]:
-    """Returns the layers that have one adapter by path.
-
-    Raises:
-        InputError: There is no adapter of this name.
-
-    Example:
-
-    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    >>> _ = attach(model, Lora(targets=("all-linear",)))
-    >>> len(layers_of(model, "default"))
-    1
-    """
-    layers = adapted_layers(model)
-    found = {p: one for p, one in layers.items() if name in one.adapters}
-    if not found:
-        raise InputError(
-            f"Expected the name of one of the model's adapters. Received: "
-            f"{name!r}. There are: {listing(adapter_names(model))}."
-        )
-    return found
-
-
-def describe(model: keras.Model) -> None:
-    """Has a decoder's config name its adapters, as long as it has some.
-
-    Example:
-
-    >>> from keras_llm import DecoderConfig, build_decoder
-    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
-    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
-    >>> _ = attach(model)
-    >>> type(model).__name__, sorted(model.get_config()["adapters"]["adapters"])
-    ('AdaptedDecoder', ['default'])
-    """
-    from keras_llm.adapters.state import AdaptedDecoder
-
-    if type(model) in (Decoder, AdaptedDecoder):
-        kind = AdaptedDecoder if adapted_layers(model) else Decoder
-        object.__setattr__(model, "__class__", kind)
-
-
-def _natural(path: str) -> list:
-    """Sorts block_10 after block_9."""
-    parts = re.split(r"(\d+)", path)
-    return [int(part) if part.isdigit() else part for part in parts]
-
-
-def _check_name(model: keras.Model, name: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
-        raise InputError(
-            "Expected a name of letters, digits, '_' and '-' for an adapter. "
-            f"Received: {name!r}."
-        )
-    if name in adapter_names(model):
-        raise InputError(
-            f"Expected a new name for an adapter. Received: {name!r}, which "
-            "the model has. Choose another, or detach that one first."
-        )
-
-
-def _check_unmerged(model: keras.Model) -> None:
-    if is_merged(model):
-        raise InputError(
-            "Expected a model whose adapter is not merged. Received: "
-            f"{active(model)!r}, merged. Call adapters.unmerge first."
-        )
-
-
-def _refresh(model: keras.Model) -> None:
-    """Trains what is active, and forgets what was compiled."""
-    for layer in adapted_layers(model).values():
-        now = layer.active_adapter()
-        for adapter in layer.adapters.values():
-            for variable in (adapter.a, adapter.b, adapter.magnitude):
-                if variable is not None:
-                    variable.trainable = adapter is now
-    for name in ("train_function", "test_function", "predict_function"):
-        setattr(model, name, None)
+    refresh(model)

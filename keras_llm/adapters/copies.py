@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_llm.adapters.attach import adapted_layers
-from keras_llm.model import Decoder
+from keras_llm.adapters.layers import adapted_layers
+from keras_llm.model import Decoder, build_decoder
 from keras_llm.sketch import blank_decoder
 
 
@@ -67,3 +67,26 @@ def plain_values(model: Decoder) -> dict[str, Any]:
     for path, layer in adapted_layers(model).items():
         values[f"{path}/kernel"] = kernel(layer)
     return values
+
+
+def float32_copy(model: Decoder) -> Decoder:
+    """Returns a decoder with the same weights that computes in float32.
+
+    Weights of a mixed-precision decoder are float32 already; what it computes
+    is rounded to bfloat16, which changes greedy text. The copy does not
+    follow later training. Of a model with adapters it is the plain decoder
+    that computes the same, as `merged_copy` makes it.
+
+    Example:
+
+    >>> from keras_llm import DecoderConfig
+    >>> config = DecoderConfig(vocabulary_size=9, context_length=8,
+    ...     num_layers=1, hidden_dim=8, num_heads=2)
+    >>> float32_copy(build_decoder(config, "mixed_bfloat16")).compute_dtype
+    'float32'
+    """
+    if adapted_layers(model):
+        return merged_copy(model, "float32")
+    copy = build_decoder(model.config, "float32")
+    copy.set_weights(model.get_weights())
+    return copy

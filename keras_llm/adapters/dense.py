@@ -41,6 +41,7 @@ class AdaptedDense(keras.layers.Dense):
     integers: IntegerKernel | None
     original: np.ndarray | None
     path: str
+    _kernel: Any
 
     @property
     def kernel(self) -> Any:

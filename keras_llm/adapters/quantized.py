@@ -2,14 +2,14 @@
 
 import keras
 
-from keras_llm.adapters.attach import (
+from keras_llm.adapters.dense import adapted
+from keras_llm.adapters.frozen import count, freeze_base
+from keras_llm.adapters.layers import (
     adapted_layers,
     dense_layers,
     describe,
     is_merged,
 )
-from keras_llm.adapters.dense import adapted
-from keras_llm.adapters.frozen import count, freeze_base
 from keras_llm.adapters.settings import ALL, matches
 from keras_llm.errors import InputError
 from keras_llm.weights.table import listing

@@ -5,17 +5,16 @@ from typing import Any
 
 import keras
 
-from keras_llm.adapters.attach import (
-    activate,
+from keras_llm.adapters.attach import activate, put_on
+from keras_llm.adapters.dense import adapted
+from keras_llm.adapters.layers import (
     active,
     adapted_layers,
     adapter_names,
     dense_layers,
     describe,
     is_merged,
-    put_on,
 )
-from keras_llm.adapters.dense import adapted
 from keras_llm.adapters.settings import Lora
 from keras_llm.errors import InputError
 from keras_llm.model import Decoder
