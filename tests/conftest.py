@@ -26,3 +26,15 @@ def same_seed():
 
     if "keras" in sys.modules:
         sys.modules["keras"].utils.set_random_seed(1)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file and returns its path."""
+
+    def write(content: bytes, name: str = "a.jsonl"):
+        path = tmp_path / name
+        path.write_bytes(content)
+        return path
+
+    return write

@@ -21,6 +21,7 @@ from keras_llm.tune.labelled import (
     read_labelled,
     tag_ids,
 )
+from keras_llm.tune.messages import exchange
 from keras_llm.tune.pair_rows import pair_rows, rating_rows
 from keras_llm.tune.pairs import ratings_of, read_pairs, read_ratings
 from keras_llm.tune.tagged import read_tagged
@@ -39,6 +40,7 @@ __all__ = [
     "as_instructions",
     "chat_rows",
     "completion_rows",
+    "exchange",
     "held_out",
     "label_ids",
     "label_matrix",

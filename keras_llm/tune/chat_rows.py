@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_llm.conversation import chosen_template, required
 from keras_llm.data.array_rows import ArrayRows
+from keras_llm.data.counts import Counts
 from keras_llm.data.pack import pack as best_fit
 from keras_llm.errors import check_choice
 from keras_llm.tokenizers.chat_template import ChatTemplate
@@ -32,6 +33,7 @@ def chat_rows(
     learn: str = "answers",
     pack: bool = True,
     too_long: str = "drop",
+    counts: Counts | None = None,
 ) -> ArrayRows:
     """Returns conversations as rows to train on, ready for `train.fit`.
 
@@ -53,6 +55,8 @@ def chat_rows(
             as wide as the longest one, rounded up to 8.
         too_long: Conversations that do not fit: "drop" leaves them out and
             says how many, "cut" leaves their end out, "error" refuses them.
+        counts: Filled with what was left out, why and where. Default: that is
+            only printed, to standard error.
 
     Returns:
         Rows with `tokens`, `positions` and `segments`; targets and weights
@@ -79,7 +83,9 @@ def chat_rows(
         return encode_chat(one.messages, tokenizer, chat, learn, one.where)
 
     check_choice("learn", learn, LEARN)
-    fitting = Fitting(context_length + 1, too_long, "chat rows")
+    fitting = Fitting(
+        context_length + 1, too_long, counts or Counts("chat rows")
+    )
     texts = list(_fitting(conversations, encode, fitting))
     return _rows(texts, tokenizer, context_length, pack)
 
@@ -91,6 +97,7 @@ def completion_rows(
     learn: str = "answers",
     pack: bool = True,
     too_long: str = "drop",
+    counts: Counts | None = None,
 ) -> ArrayRows:
     """Returns prompts and completions as rows, without a chat template.
 
@@ -106,6 +113,7 @@ def completion_rows(
         learn: "answers" (or "last"): the completion and the eos; "all".
         pack: Whether several share a row.
         too_long: What happens to those that do not fit.
+        counts: Filled with what was left out.
 
     Raises:
         InputError: A conversation has more messages, or as in `chat_rows`.
@@ -125,7 +133,9 @@ def completion_rows(
         return encode_plain(one.messages, tokenizer, learn, one.where)
 
     check_choice("learn", learn, LEARN)
-    fitting = Fitting(context_length + 1, too_long, "completion rows")
+    fitting = Fitting(
+        context_length + 1, too_long, counts or Counts("completion rows")
+    )
     texts = list(_fitting(conversations, encode, fitting))
     return _rows(texts, tokenizer, context_length, pack)
 

@@ -144,24 +144,21 @@ class Fitting:
         limit: The most tokens of an example.
         too_long: What happens to longer ones: "drop" leaves them out, "cut"
             leaves the end of the answer out, "error" refuses them.
-        step: Names the work in the counts.
-
-    Attributes:
-        counts: A `Counts`: what was dropped or cut, why and where.
+        counts: Filled with what was dropped or cut, why and where.
 
     Raises:
         InputError: `limit` < 2, or another `too_long`.
 
     Example:
 
-    >>> fitting = Fitting(limit=2, too_long="drop", step="chat rows")
+    >>> fitting = Fitting(2, "drop", Counts("chat rows"))
     >>> fitting(coded([5, 6, 7]), "a.jsonl, line 1") is None
     True
     >>> fitting.counts.reasons()
     'chat rows: 1 longer than 2 tokens (a.jsonl, line 1)'
     """
 
-    def __init__(self, limit: int, too_long: str, step: str):
+    def __init__(self, limit: int, too_long: str, counts: Counts):
         check_choice("too_long", too_long, TOO_LONG)
         if limit < 2:
             raise InputError(
@@ -169,7 +166,7 @@ class Fitting:
                 "Raise context_length."
             )
         self.limit, self.too_long = limit, too_long
-        self.counts = Counts(step)
+        self.counts = counts
 
     def __call__(self, codes: np.ndarray, where: str) -> np.ndarray | None:
         """Returns an example that fits, cut if need be, or None.
@@ -190,7 +187,7 @@ class Fitting:
             codes = codes[: self.limit]
             self.counts.change(f"cut to {self.limit} tokens")
         if not (codes[1:] & 1).any():
-            self.counts.drop(where, f"no answer in {self.limit} tokens")
+            self.counts.drop(where, f"without an answer in {self.limit} tokens")
             return None
         return codes
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from keras_llm.conversation import chosen_template, required
 from keras_llm.data.array_rows import ArrayRows
+from keras_llm.data.counts import Counts
 from keras_llm.tokenizers.chat_template import ChatTemplate
 from keras_llm.tune.encoding import (
     Fitting,
@@ -30,6 +31,7 @@ def pair_rows(
     template: ChatTemplate | str | None,
     context_length: int,
     too_long: str = "drop",
+    counts: Counts | None = None,
 ) -> ArrayRows:
     """Returns pairs as rows: the chosen answer, then the rejected one.
 
@@ -46,6 +48,7 @@ def pair_rows(
             "plain": prompt and answer are one text, as in `completion_rows`.
         context_length: The most tokens of a prompt with one answer.
         too_long: As in `chat_rows`; a pair is dropped as a whole.
+        counts: As in `chat_rows`.
 
     Returns:
         Rows of the longest pair's width, rounded up to 8 and at most twice
@@ -53,6 +56,8 @@ def pair_rows(
 
     Raises:
         InputError: As for `chat_rows`.
+
+    Source: Rafailov et al. 2023, https://arxiv.org/abs/2305.18290 (DPO).
 
     Example:
 
@@ -68,7 +73,7 @@ def pair_rows(
     [0, 1, 1, 0, 0, 1, 1, 1]
     """
     encode = _encoder(tokenizer, template)
-    fitting = Fitting(context_length, too_long, "pairs")
+    fitting = Fitting(context_length, too_long, counts or Counts("pairs"))
     made: list[list[np.ndarray]] = []
     for pair in pairs:
         parts = _both(pair, encode, fitting)
@@ -86,6 +91,7 @@ def rating_rows(
     template: ChatTemplate | str | None,
     context_length: int,
     too_long: str = "drop",
+    counts: Counts | None = None,
 ) -> ArrayRows:
     """Returns single answers with their rating as rows, for KTO.
 
@@ -95,6 +101,7 @@ def rating_rows(
         template: A chat template.
         context_length: The most inputs of a row.
         too_long: What happens to those that do not fit.
+        counts: Filled with what was left out.
 
     Returns:
         Rows, one answer each, as wide as the longest one rounded up to 8.
@@ -103,6 +110,8 @@ def rating_rows(
 
     Raises:
         InputError: As for `chat_rows`.
+
+    Source: Ethayarajh et al. 2024, https://arxiv.org/abs/2402.01306 (KTO).
 
     Example:
 
@@ -114,7 +123,7 @@ def rating_rows(
     ([[1.0]], [[0, 1, 1, 0, 0, 0, 0, 0]])
     """
     encode = _encoder(tokenizer, template)
-    fitting = Fitting(context_length + 1, too_long, "ratings")
+    fitting = Fitting(context_length + 1, too_long, counts or Counts("ratings"))
     texts, labels = [], []
     for rating in ratings:
         codes = fitting(encode(rating, rating.answer), rating.where)

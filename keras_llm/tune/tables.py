@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from keras_llm.data.readers import text_lines
 from keras_llm.errors import InputError
-from keras_llm.tune.entries import Entry, checked_file
+from keras_llm.tune.entries import Entry, checked_file, not_empty
 
 TABLES = (".csv", ".tsv", ".txt")
 NAMES = ("text", "label")
@@ -62,15 +62,12 @@ def read_table(
     read = _csv if kind_of_table(path) == ".csv" else _tsv
     lines = [line for line in read(path, encoding) if any(line.cells)]
     if not lines:
-        raise InputError(
-            f"Expected rows of text and label in {path}. Received: an empty "
-            "file. Was it written to the end?"
-        )
+        return not_empty((), path)
     if columns is None:
         names, lines = _named(lines, path)
     else:
         names, lines = list(columns), _without_names(lines, columns)
-    return _entries(lines, names, path)
+    return not_empty(_entries(lines, names, path), path)
 
 
 def _entries(
