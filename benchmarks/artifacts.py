@@ -19,33 +19,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import _pairs
 import numpy as np
+from _model import language_model
 
 CONTEXT, PROMPT, NEW, UNCACHED = 256, 64, 64, 8
 TEXT = "The quick brown fox jumps over the lazy dog. " * 4
-
-
-def language_model():
-    """Returns a CausalLM whose tokenizer is trained here."""
-    import pydoc_data.topics
-
-    from keras_llm import (
-        BytePairTokenizer,
-        CausalLM,
-        DecoderConfig,
-        build_decoder,
-    )
-
-    texts = list(pydoc_data.topics.topics.values())
-    tokenizer = BytePairTokenizer.train(texts, 8192, progress=False)
-    config = DecoderConfig(
-        vocabulary_size=8192,
-        context_length=CONTEXT,
-        num_layers=4,
-        hidden_dim=256,
-        num_heads=8,
-        num_kv_heads=2,
-    )
-    return CausalLM(build_decoder(config), tokenizer)
 
 
 def keras(lm) -> Callable:

@@ -31,37 +31,21 @@ import _gguf
 import _pairs
 import _profile
 import numpy as np
+from _model import language_model
 
 CONTEXT, PROMPT, NEW = 512, 64, 96
 STORAGES = (None, "bfloat16", "int8")
+SIZE = dict(
+    num_layers=6,
+    num_heads=6,
+    hidden_dim=384,
+    context_length=CONTEXT,
+    norm="layer",
+    mlp="gelu",
+    bias="all",
+    rope=None,
+)
 WORD = " the"  # one token
-
-
-def language_model() -> Any:
-    """Returns a CausalLM that never ends a text by itself."""
-    import pydoc_data.topics
-
-    from keras_llm import (
-        BytePairTokenizer,
-        CausalLM,
-        DecoderConfig,
-        build_decoder,
-    )
-
-    texts = list(pydoc_data.topics.topics.values())
-    tokenizer = BytePairTokenizer.train(texts, 8192, progress=False)
-    config = DecoderConfig(
-        vocabulary_size=8192,
-        context_length=CONTEXT,
-        num_layers=6,
-        num_heads=6,
-        hidden_dim=384,
-        norm="layer",
-        mlp="gelu",
-        bias="all",
-        rope=None,
-    )
-    return CausalLM(build_decoder(config), tokenizer, end_ids=(), starts=False)
 
 
 def prompt_of(lm: Any) -> tuple[str, list[int]]:
@@ -240,7 +224,9 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    lm, results = language_model(), {}
+    # It never ends a text by itself, so that all write equally much.
+    lm = language_model(SIZE, end_ids=(), starts=False)
+    results = {}
     with tempfile.TemporaryDirectory() as name:
         runs = texts_to_texts(lm, Path(name))
         for rows in (1, 8):

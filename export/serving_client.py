@@ -4,25 +4,27 @@ Over HTTP it needs nothing but Python; over gRPC the extra `serving`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypeVar, overload
+from typing import Any, TypeVar, overload
 
+from keras_llm.closing import Closing
 from keras_llm.errors import InputError
 from keras_llm.export.serving_transport import (
     PREFIXES,
     GrpcTransport,
     RestTransport,
+    Target,
     Transport,
 )
 from keras_llm.sampling import GenerationSettings
+from keras_llm.stopping import SEPARATOR
 
 Message = Mapping[str, str]
 Row = dict[str, Any]
 T = TypeVar("T")
-STOP_SEPARATOR = "\x1f"  # as in `stop_graph`, without waiting for TensorFlow
 PADDED = ("tokens", "token_logprobs")  # to the longest row of an answer
 
 
-class ServingClient:
+class ServingClient(Closing):
     """Asks a model in a server, one text or many at once.
 
     Each method takes one text and gives one answer, or takes a list and gives
@@ -67,16 +69,9 @@ class ServingClient:
                 f"{', '.join(PREFIXES)}. Received: {address!r}."
             )
         kind = GrpcTransport if address.startswith("grpc") else RestTransport
-        self._transport: Transport = kind(
-            address, model, version, timeout, token
-        )
+        target = Target(address, model, version, timeout, token)
+        self._transport: Transport = kind(target)
         self._known: dict[str, dict[str, list[str]]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the connection."""
@@ -228,8 +223,7 @@ class ServingClient:
         self, signature: str, settings: Mapping[str, Any], **columns: list
     ) -> list[Row]:
         rows = len(next(iter(columns.values())))
-        wanted = [name for name in self._inputs(signature)]
-        controls = [name for name in wanted if name not in columns]
+        controls = [n for n in self._inputs(signature) if n not in columns]
         unknown = sorted(settings.keys() - set(controls))
         if unknown:
             raise InputError(
@@ -273,7 +267,7 @@ def _settings(given: Mapping[str, Any], rows: int) -> list[GenerationSettings]:
 
 def _sent(value: Any) -> Any:
     """A setting as the graph takes it."""
-    return STOP_SEPARATOR.join(value) if isinstance(value, tuple) else value
+    return SEPARATOR.join(value) if isinstance(value, tuple) else value
 
 
 def _by_row(columns: dict[str, list]) -> list[Row]:

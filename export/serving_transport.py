@@ -5,13 +5,31 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from typing import Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 from urllib.parse import quote, urlsplit
 
 from keras_llm.errors import InputError
 
 Columns = dict[str, list]
 PREFIXES = ("http://", "https://", "grpc://", "grpcs://")
+
+
+class Target(NamedTuple):
+    """Which model to ask, and how.
+
+    Attributes:
+        address: Begins with one of `PREFIXES`.
+        model: The model's name.
+        version: One of its versions; None for the server's choice.
+        timeout: Seconds for a request.
+        token: A bearer token; None for none.
+    """
+
+    address: str
+    model: str
+    version: int | None
+    timeout: float
+    token: str | None
 
 
 class Transport(Protocol):
@@ -38,29 +56,18 @@ class RestTransport:
     """JSON over HTTP, as TensorFlow Serving's REST interface has it.
 
     Args:
-        address: `http://host:port` or `https://...`.
-        model: The model's name.
-        version: One of its versions; None for the server's choice.
-        timeout: Seconds for a request.
-        token: For `Authorization: Bearer`; None for none.
+        target: With the address `http://host:port` or `https://...`.
     """
 
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        token: str | None,
-    ):
-        self._root = f"{address.rstrip('/')}/v1/models/{quote(model, safe='')}"
-        self._path = self._root
-        if version is not None:
-            self._path += f"/versions/{version}"
-        self._timeout = timeout
+    def __init__(self, target: Target):
+        root = target.address.rstrip("/")
+        self._path = f"{root}/v1/models/{quote(target.model, safe='')}"
+        if target.version is not None:
+            self._path += f"/versions/{target.version}"
+        self._timeout = target.timeout
         self._headers = {"Content-Type": "application/json"}
-        if token is not None:
-            self._headers["Authorization"] = f"Bearer {token}"
+        if target.token is not None:
+            self._headers["Authorization"] = f"Bearer {target.token}"
         self._outputs: dict[str, list[str]] = {}
 
     def predict(self, signature: str, columns: Mapping[str, list]) -> Columns:
@@ -123,35 +130,18 @@ class GrpcTransport:
     """Protos over gRPC, by the stubs of `tensorflow-serving-api`.
 
     Args:
-        address: `grpc://host:port`, or `grpcs://...` for TLS.
-        model: The model's name.
-        version: One of its versions; None for the server's choice.
-        timeout: Seconds for a request.
-        token: For the metadata `authorization`; None for none.
+        target: With the address `grpc://host:port`, or `grpcs://...` for TLS.
     """
 
-    def __init__(
-        self,
-        address: str,
-        model: str,
-        version: int | None,
-        timeout: float,
-        token: str | None,
-    ):
+    def __init__(self, target: Target):
         self._grpc = _libraries()
-        parts, sizes = urlsplit(address), ("send", "receive")
-        options = [(f"grpc.max_{each}_message_length", -1) for each in sizes]
-        if parts.scheme == "grpcs":
-            safe = self._grpc.ssl_channel_credentials()
-            channel = self._grpc.secure_channel(parts.netloc, safe, options)
-        else:
-            channel = self._grpc.insecure_channel(parts.netloc, options)
-        self._channel, self._timeout = channel, timeout
-        self._spec: dict[str, Any] = {"name": model}
-        self._address = address
-        if version is not None:
-            self._spec["version"] = {"value": version}
-        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+        self._channel = self._opened(target.address)
+        self._address, self._timeout = target.address, target.timeout
+        self._spec: dict[str, Any] = {"name": target.model}
+        if target.version is not None:
+            self._spec["version"] = {"value": target.version}
+        bearer = ("authorization", f"Bearer {target.token}")
+        self._metadata = [bearer] if target.token is not None else []
         self._kinds: dict[str, dict[str, int]] = {}
 
     def predict(self, signature: str, columns: Mapping[str, list]) -> Columns:
@@ -223,6 +213,14 @@ class GrpcTransport:
     def close(self) -> None:
         """Ends the connection."""
         self._channel.close()
+
+    def _opened(self, address: str) -> Any:
+        parts, sizes = urlsplit(address), ("send", "receive")
+        options = [(f"grpc.max_{each}_message_length", -1) for each in sizes]
+        if parts.scheme == "grpcs":
+            safe = self._grpc.ssl_channel_credentials()
+            return self._grpc.secure_channel(parts.netloc, safe, options)
+        return self._grpc.insecure_channel(parts.netloc, options)
 
     def _ask(self, method: Any, request: Any) -> Any:
         try:

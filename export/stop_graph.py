@@ -4,7 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
-SEPARATOR = "\x1f"  # the unit separator, which no stop string needs
+from keras_llm.stopping import SEPARATOR
 
 
 def stop_lists(stop: tf.Tensor) -> tf.RaggedTensor:

@@ -20,7 +20,6 @@ from keras_llm.embed import mean_hidden
 from keras_llm.export.chat_graph import ChatGraph
 from keras_llm.export.prompt_graph import PromptGraph
 from keras_llm.export.stop_graph import (
-    SEPARATOR,
     after_mark,
     first_stop,
     stop_lists,
@@ -29,6 +28,7 @@ from keras_llm.export.token_graph import CONTROLS, TokenGraph, traced, usable
 from keras_llm.sampling import GenerationSettings, controls_for
 from keras_llm.score import log_probabilities
 from keras_llm.step import decoder_step
+from keras_llm.stopping import SEPARATOR
 
 Outputs = dict[str, tf.Tensor]
 STOP, LENGTH, REFUSED = "stop", "length", "refused"

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_llm.causal_lm import CausalLM
 from keras_llm.errors import ExportError
-from keras_llm.export.stop_graph import SEPARATOR
+from keras_llm.stopping import SEPARATOR
 from keras_llm.sampling import GenerationSettings
 
 FEW_TOKENS = 16  # for what is compared besides the usual continuation

@@ -1,15 +1,17 @@
 """`keras-llm ask` and `keras-llm feedback`: thin calls, sentences."""
 
+import dataclasses
 import http.server
 import json
-import threading
 
 import pytest
+from canned_server import running
 from test_cli_corpus import done, run
 
 from keras_llm.feedback import Answer, FeedbackStore
+from keras_llm.sampling import GenerationSettings
 
-CONTROLS = ["max_new_tokens", "temperature", "top_p", "seed", "stop"]
+CONTROLS = [field.name for field in dataclasses.fields(GenerationSettings)]
 
 
 class Canned(http.server.BaseHTTPRequestHandler):
@@ -45,13 +47,8 @@ class Canned(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def address():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Canned)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(Canned) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 def test_ask_prints_the_answer(address):
@@ -60,7 +57,9 @@ def test_ask_prints_the_answer(address):
     inputs = Canned.asked["inputs"]
     assert inputs["prompt"] == ["Once"] and inputs["seed"] == [3]
     assert inputs["max_new_tokens"] == [64] and inputs["stop"] == [""]
-    done("ask", address, "Hi", "--chat")
+    done("ask", address, "Hi", "--chat", "--top-k", 5, "--stop", "END")
+    assert Canned.asked["inputs"]["top_k"] == [5]
+    assert Canned.asked["inputs"]["stop"] == ["END"]
     assert Canned.asked["inputs"]["roles"] == [["user"]]
     assert Canned.asked["inputs"]["contents"] == [["Hi"]]
 

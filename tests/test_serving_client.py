@@ -5,7 +5,6 @@ import http.server
 import json
 import re
 import sys
-import threading
 import time
 
 import numpy as np
@@ -15,6 +14,7 @@ pytest.importorskip("fastapi", reason="FastAPI is not installed")
 pytest.importorskip(
     "tensorflow_serving", reason="tensorflow-serving-api is not installed"
 )
+from canned_server import running
 from grpc_server import Service, grpc_listening
 from running_server import listening
 from talkative import talkative
@@ -23,7 +23,7 @@ from keras_llm.embed import embedder
 from keras_llm.errors import InputError
 from keras_llm.export.saved_model_export import saved_model
 from keras_llm.export.server import create_app
-from keras_llm.export.serving_client import STOP_SEPARATOR, ServingClient
+from keras_llm.export.serving_client import ServingClient
 
 PROMPTS = ["a fox", "", "🙂 naïve dogs and more of them"]
 TALK = [{"role": "user", "content": "Hi there"}]
@@ -200,13 +200,8 @@ class Odd(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def odd():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Odd)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with running(Odd) as server:
+        yield server, f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.mark.parametrize(
@@ -253,9 +248,3 @@ def test_other_addresses_and_missing_libraries(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(InputError, match=r"pip install .keras_llm\[serving\]"):
         ServingClient("grpc://localhost:80", "m")
-
-
-def test_the_separator_is_the_graph_s():
-    from keras_llm.export.stop_graph import SEPARATOR
-
-    assert STOP_SEPARATOR == SEPARATOR

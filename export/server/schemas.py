@@ -23,6 +23,15 @@ def _characters(text: str) -> str:
 Text = Annotated[str, AfterValidator(_characters)]
 Stop = Annotated[Text, Field(min_length=1, max_length=200)]
 Id = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Texts = (
+    Text
+    | Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
+    | Annotated[list[Id], Field(min_length=1)]
+    | Annotated[
+        list[Annotated[list[Id], Field(min_length=1)]],
+        Field(min_length=1, max_length=MOST_TEXTS),
+    ]
+)  # one or several, as text or as ids
 Zero = Annotated[float, Field(ge=0, le=0)]
 SEEDS = Field(default=None, ge=-(2**63), le=2**63 - 1)
 
@@ -65,15 +74,7 @@ class Sampling(Request):
 class CompletionRequest(Sampling):
     """`POST /v1/completions`."""
 
-    prompt: (
-        Text
-        | Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
-        | Annotated[list[Id], Field(min_length=1)]
-        | Annotated[
-            list[Annotated[list[Id], Field(min_length=1)]],
-            Field(min_length=1, max_length=MOST_TEXTS),
-        ]
-    )
+    prompt: Texts
     echo: bool | None = None
     logprobs: int | None = Field(None, ge=0, le=20)
     best_of: int | None = Field(None, ge=1, le=1)
@@ -120,15 +121,7 @@ class EmbeddingRequest(Request):
     """`POST /v1/embeddings`."""
 
     model: str | None = None
-    input: (
-        Text
-        | Annotated[list[Text], Field(min_length=1, max_length=MOST_TEXTS)]
-        | Annotated[list[Id], Field(min_length=1)]
-        | Annotated[
-            list[Annotated[list[Id], Field(min_length=1)]],
-            Field(min_length=1, max_length=MOST_TEXTS),
-        ]
-    )
+    input: Texts
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: None = None
     user: str | None = Field(None, description="not used")

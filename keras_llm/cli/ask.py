@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from keras_llm.cli import sampling_options as options
 from keras_llm.cli.app import verb
 
 
@@ -29,13 +30,13 @@ def ask(
     max_new_tokens: Annotated[
         int, typer.Option(help="Most tokens of the answer.")
     ] = 64,
-    temperature: Annotated[
-        float, typer.Option(help="0 is greedy, 1 the model's distribution.")
-    ] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(help="Sample among this much probability.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    temperature: options.Temperature = 0.0,
+    top_k: options.TopK = 0,
+    top_p: options.TopP = 1.0,
+    min_p: options.MinP = 0.0,
+    repetition_penalty: options.RepetitionPenalty = 1.0,
+    stop: options.Stop = None,
+    seed: options.Seed = 0,
     timeout: Annotated[
         float, typer.Option(help="Seconds to wait for the answer.")
     ] = 60.0,
@@ -50,7 +51,11 @@ def ask(
     settings = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
+        "top_k": top_k,
         "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": stop or (),
         "seed": seed,
     }
     with ServingClient(address, name, timeout=timeout, token=token) as client:

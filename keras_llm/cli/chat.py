@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_llm.cli import sampling_options as options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import start_tensorflow
 from keras_llm.cli.model import Model, load_model
@@ -33,13 +34,9 @@ def chat(
     max_new_tokens: Annotated[
         int, typer.Option(help="Most tokens of a reply.")
     ] = 256,
-    temperature: Annotated[
-        float, typer.Option(help="0 is greedy, 1 the model's distribution.")
-    ] = 0.0,
-    top_p: Annotated[
-        float, typer.Option(help="Sample among this much probability.")
-    ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    temperature: options.Temperature = 0.0,
+    top_p: options.TopP = 1.0,
+    seed: options.Seed = 0,
 ) -> None:
     """Talk with a model; replies are printed as they come.
 

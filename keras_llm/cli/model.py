@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_llm.cli import sampling_options as options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import (
     command,
@@ -65,25 +66,13 @@ def generate(
     max_new_tokens: Annotated[
         int, typer.Option(help="Most tokens to add.")
     ] = 64,
-    temperature: Annotated[
-        float, typer.Option(help="0 is greedy, 1 the model's distribution.")
-    ] = 0.0,
-    top_k: Annotated[
-        int, typer.Option(help="Sample among the k likeliest; 0: no limit.")
-    ] = 0,
-    top_p: Annotated[
-        float, typer.Option(help="Sample among this much probability.")
-    ] = 1.0,
-    min_p: Annotated[
-        float, typer.Option(help="Drop tokens below this share of the top.")
-    ] = 0.0,
-    repetition_penalty: Annotated[
-        float, typer.Option(help="Above 1: repeat less.")
-    ] = 1.0,
-    stop: Annotated[
-        list[str] | None, typer.Option(help="A string that ends the text.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    temperature: options.Temperature = 0.0,
+    top_k: options.TopK = 0,
+    top_p: options.TopP = 1.0,
+    min_p: options.MinP = 0.0,
+    repetition_penalty: options.RepetitionPenalty = 1.0,
+    stop: options.Stop = None,
+    seed: options.Seed = 0,
 ) -> None:
     """Continue a text, printed as it comes."""
     from keras_llm.sampling import GenerationSettings

@@ -10,6 +10,7 @@ STORAGES = (FLOAT32, BFLOAT16, INT8, INT4)
 BITS = {INT8: 8, INT4: 4}
 ROUND, GPTQ, AWQ = "round", "gptq", "awq"
 METHODS = (ROUND, GPTQ, AWQ)
+AUTO = "auto"  # the storage decides
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,9 +23,10 @@ class Quantization(Record):
             two read a calibration text. Default: "round".
         group: int4: how many inputs share a scale. Default: 32. (int8 has one
             scale for each output.)
-        compute: "bfloat16" or "float32". Default: what takes less time on a
-            CPU with bfloat16 units: float32 for float32, else bfloat16.
-            Norms, routers and the head are float32 in both.
+        compute: "bfloat16", "float32", or "auto", which becomes one of
+            them: float32 for float32, else bfloat16, which takes less time on
+            a CPU with bfloat16 units. Default: "auto". Norms, routers and the
+            head are float32 in both.
 
     Raises:
         InputError: A word is none of these, or the group is not above zero.
@@ -38,13 +40,13 @@ class Quantization(Record):
     storage: str = FLOAT32
     method: str = ROUND
     group: int = 32
-    compute: str = None  # type: ignore[assignment]  # filled in
+    compute: str = AUTO
 
     def __post_init__(self) -> None:
         self._one_of("storage", STORAGES)
         self._one_of("method", METHODS)
         self._positive("group")
-        if self.compute is None:
+        if self.compute == AUTO:
             plain = self.storage == FLOAT32
             self._set("compute", FLOAT32 if plain else BFLOAT16)
         self._one_of("compute", (FLOAT32, BFLOAT16))
