@@ -86,7 +86,7 @@ def chat_rows(
     fitting = Fitting(
         context_length + 1, too_long, counts or Counts("chat rows")
     )
-    texts = list(_fitting(conversations, encode, fitting))
+    texts = _fitting(conversations, encode, fitting)
     return _rows(texts, tokenizer, context_length, pack)
 
 
@@ -136,7 +136,7 @@ def completion_rows(
     fitting = Fitting(
         context_length + 1, too_long, counts or Counts("completion rows")
     )
-    texts = list(_fitting(conversations, encode, fitting))
+    texts = _fitting(conversations, encode, fitting)
     return _rows(texts, tokenizer, context_length, pack)
 
 
@@ -153,9 +153,13 @@ def _fitting(
 
 
 def _rows(
-    texts: list[np.ndarray], tokenizer: Any, context_length: int, pack: bool
+    texts: Iterator[np.ndarray],
+    tokenizer: Any,
+    context_length: int,
+    pack: bool,
 ) -> ArrayRows:
     if pack:
         return as_rows(best_fit(texts, context_length + 1), tokenizer)
-    time = width_for(map(len, texts), context_length)
-    return as_rows((side_by_side([t], time) for t in texts), tokenizer)
+    alone = list(texts)
+    time = width_for(map(len, alone), context_length)
+    return as_rows((side_by_side([t], time) for t in alone), tokenizer)
