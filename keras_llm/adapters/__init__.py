@@ -12,6 +12,7 @@ from keras_llm.adapters.layers import (
     lora_of,
 )
 from keras_llm.adapters.merging import adapter_off, merge, unmerge
+from keras_llm.adapters.noise import neftune
 from keras_llm.adapters.quantized import kernel_bytes, quantize_base
 from keras_llm.adapters.settings import Lora
 from keras_llm.adapters.state import AdapterState, restore, state_of
@@ -34,6 +35,7 @@ __all__ = [
     "lora_of",
     "merge",
     "merged_copy",
+    "neftune",
     "quantize_base",
     "restore",
     "save_adapter",

@@ -73,6 +73,7 @@ def neftune(model: Decoder, alpha: float | None, seed: int = 0) -> None:
         noise = EmbeddingNoise(alpha, seed, dtype=table.dtype_policy)
     table._tracker.unlock()
     if isinstance(table, NoisyEmbedding):
+        table._layers.remove(table.noise)
         del table.noise
         object.__setattr__(table, "__class__", keras.layers.ReversibleEmbedding)
     if noise is not None:

@@ -25,6 +25,7 @@ from keras_llm.layers.fused import (
 )
 from keras_llm.layers.mask import CausalMask, visibility
 from keras_llm.layers.mlp import MLP
+from keras_llm.layers.noise import EmbeddingNoise
 from keras_llm.layers.norm import (
     OffsetRMSNormalization,
     gain,
@@ -43,6 +44,7 @@ __all__ = [
     "Block",
     "CausalMask",
     "Dropout",
+    "EmbeddingNoise",
     "GroupedQueryAttention",
     "MLP",
     "MixtureOfExperts",

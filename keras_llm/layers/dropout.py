@@ -47,11 +47,22 @@ def rows_from(first: Any) -> Iterator[None]:
         _first_row.reset(token)
 
 
+def first_row() -> Any:
+    """Returns what `rows_from` says, None outside of it.
+
+    Example:
+
+    >>> first_row() is None
+    True
+    """
+    return _first_row.get()
+
+
 def next_seeds(layers: Any) -> None:
-    """Moves the seed of every `Dropout` on, to the next step's masks.
+    """Moves the seed of every layer that draws on, to the next step's.
 
     Args:
-        layers: Keras layers; others are passed over.
+        layers: Keras layers; those without `draws` are passed over.
 
     Example:
 
@@ -61,7 +72,7 @@ def next_seeds(layers: Any) -> None:
     [7, 1]
     """
     for layer in layers:
-        if isinstance(layer, Dropout) and layer.rate:
+        if getattr(layer, "draws", False):
             layer.seed_generator.next()
 
 
@@ -93,6 +104,11 @@ class Dropout(keras.layers.Dropout):
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(rate, seed=seed, **kwargs)
 
+    @property
+    def draws(self) -> bool:
+        """Whether its seed moves on with the steps."""
+        return bool(self.rate)
+
     def call(self, inputs: Any, training: bool | None = False) -> Any:
         """Drops in training; inputs `(rows, ...)`."""
         first = _first_row.get()
@@ -100,8 +116,7 @@ class Dropout(keras.layers.Dropout):
             return super().call(inputs, training=bool(training))
         if self.rate == 1:
             return ops.zeros_like(inputs)
-        draw = _bits_in_jax if keras.backend.backend() == "jax" else random_bits
-        drawn = draw(self.seed_generator.state, first, ops.shape(inputs))
+        drawn = row_bits(self.seed_generator.state, first, ops.shape(inputs))
         kept = inputs / ops.cast(1 - self.rate, inputs.dtype)
         limit = round(self.rate * 2**32)
         return ops.where(drawn >= limit, kept, ops.zeros_like(inputs))
@@ -111,6 +126,18 @@ class Dropout(keras.layers.Dropout):
         config = super().get_config()
         del config["noise_shape"]
         return config
+
+
+def row_bits(seed: Any, first: Any, shape: Any) -> Any:
+    """Returns `random_bits` of the backend: JAX has other ones.
+
+    Example:
+
+    >>> row_bits([1, 2], 0, (3, 5)).shape
+    TensorShape([3, 5])
+    """
+    draw = _bits_in_jax if keras.backend.backend() == "jax" else random_bits
+    return draw(seed, first, shape)
 
 
 def random_bits(seed: Any, first: Any, shape: Any) -> Any:
