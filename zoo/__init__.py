@@ -15,6 +15,7 @@ from keras_llm.zoo.hub_models import (
     to_keras_hub,
 )
 from keras_llm.zoo.loading import load
+from keras_llm.zoo.peft import load_peft, save_peft
 from keras_llm.zoo.registry import (
     config,
     families,
@@ -39,9 +40,11 @@ __all__ = [
     "list",
     "load",
     "load_hugging_face",
+    "load_peft",
     "read_config",
     "register",
     "save_hugging_face",
     "save_keras_hub",
+    "save_peft",
     "to_keras_hub",
 ]

@@ -13,10 +13,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from keras_llm.adapters.layers import (
     DEFAULT,
+    base_kernel,
     check_new,
     dense_layers,
     lora_of,
@@ -148,11 +148,7 @@ def _read_config(folder: Path) -> tuple[dict[str, Any], Lora]:
 
 def _sample(model: keras.Model, path: str) -> np.ndarray:
     """A few values of a layer's kernel without adapters."""
-    layer = dense_layers(model)[path]
-    base = layer.base() if hasattr(layer, "base") else layer.kernel
-    original = getattr(layer, "original", None)
-    kernel = ops.convert_to_numpy(base) if original is None else original
-    flat = np.asarray(kernel, "float32").reshape(-1)
+    flat = base_kernel(dense_layers(model)[path]).reshape(-1)
     places = np.linspace(0, flat.size - 1, min(SAMPLE, flat.size)).astype(int)
     return flat[places]
 

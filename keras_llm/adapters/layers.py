@@ -4,6 +4,8 @@ import re
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
 from keras_llm.adapters.dense import AdaptedDense
 from keras_llm.adapters.settings import Lora
@@ -138,6 +140,22 @@ def compiled_key(model: keras.Model) -> tuple:
         (path, layer.integers, layer.active_adapter())
         for path, layer in adapted_layers(model).items()
     )
+
+
+def base_kernel(layer: Any) -> np.ndarray:
+    """Returns the kernel of a Dense layer without adapters, float32.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> [base_kernel(layer).shape for layer in dense_layers(model).values()]
+    [(2, 1)]
+    """
+    kernel = layer.kernel
+    if isinstance(layer, AdaptedDense):
+        merged = layer.original is not None
+        kernel = layer.original if merged else layer.base()
+    return np.asarray(ops.convert_to_numpy(kernel), "float32")
 
 
 def check_new(model: keras.Model, name: str) -> None:
