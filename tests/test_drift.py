@@ -91,7 +91,9 @@ def test_nats_are_those_of_score(lm):
 def test_prompts_like_the_training_are_no_drift(lm):
     report = drift(texts(2, 200), texts(3, 150), lm)
     assert [s.level for s in report.shifts().values()] == ["no"] * 3
-    assert report.verdict().startswith("No drift")
+    assert report.verdict().startswith("No drift is seen: ")
+    few = drift(texts(2, 200), texts(3, 5), lm)
+    assert "little could be" in few.verdict()
     assert DriftReport.from_dict(report.to_dict()) == report
 
 

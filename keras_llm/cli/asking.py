@@ -132,6 +132,7 @@ def read_line() -> str | None:
     try:
         return input("> ")
     except EOFError:
+        print()  # what follows starts on a line of its own
         return None
 
 

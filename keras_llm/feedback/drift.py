@@ -19,6 +19,9 @@ from keras_llm.feedback.shift import Shift, shift
 from keras_llm.records import Record
 
 MOST = 1000  # texts of each side that are looked at
+FEW = 100  # below, a drift of a third of a deviation is rarely seen
+LITTLE = f", but with fewer than {FEW} texts on a side little could be."
+ENOUGH = ": live texts look like those of the training."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,9 +40,9 @@ class DriftReport(Record):
     Example:
 
     >>> calm = Shift(reference=1.0, live=1.0, psi=0.0, ks=0.0, p_value=1.0)
-    >>> print(DriftReport(reference_texts=9, live_texts=9,
+    >>> print(DriftReport(reference_texts=900, live_texts=100,
     ...     nats_per_token=calm, tokens=calm, unseen_words=calm).verdict())
-    No drift: live texts look like those of the training.
+    No drift is seen: live texts look like those of the training.
     """
 
     reference_texts: int
@@ -73,7 +76,8 @@ class DriftReport(Record):
             if names
         ]
         if not parts:
-            return "No drift: live texts look like those of the training."
+            few = min(self.reference_texts, self.live_texts) < FEW
+            return f"No drift is seen{LITTLE if few else ENOUGH}"
         sentence = ", ".join(parts)
         advice = (
             "Label some of the live texts and train on them."
