@@ -35,6 +35,7 @@ from keras_llm.train.schedules import (
     WarmupStableDecay,
     schedule,
 )
+from keras_llm.train.scoring import score_rows
 from keras_llm.train.settings import TrainConfig, TrainReport
 from keras_llm.train.sharding import layout_map
 from keras_llm.train.speed import (
@@ -102,6 +103,7 @@ __all__ = [
     "restore",
     "save",
     "schedule",
+    "score_rows",
     "token_loss",
     "unfreezing",
 ]

@@ -1,11 +1,14 @@
-"""Tuning: from files of examples to rows that `train.fit` takes.
+"""Tuning: from files of examples to a model that is adapted to a task.
 
 Readers name the file and line of whatever cannot be used; rows say which
-tokens are learned by their weights.
+tokens are learned by their weights; every task is `train.fit` with its own
+rows, trainable weights and objective.
 """
 
 from keras_llm.tune.chat_rows import chat_rows, completion_rows
 from keras_llm.tune.conversations import ALPACA_JOINT, read_conversations
+from keras_llm.tune.distill import Distillation, teacher_answers
+from keras_llm.tune.domain import text
 from keras_llm.tune.examples import (
     Conversation,
     Labelled,
@@ -14,6 +17,7 @@ from keras_llm.tune.examples import (
     Tagged,
     held_out,
 )
+from keras_llm.tune.instruct import answers_to, chat
 from keras_llm.tune.labelled import (
     label_ids,
     label_matrix,
@@ -24,20 +28,28 @@ from keras_llm.tune.labelled import (
 from keras_llm.tune.messages import exchange
 from keras_llm.tune.pair_rows import pair_rows, rating_rows
 from keras_llm.tune.pairs import ratings_of, read_pairs, read_ratings
+from keras_llm.tune.run import TuneReport, Tuning, tune_on
 from keras_llm.tune.tagged import read_tagged
 from keras_llm.tune.tasks import TASKS, Task, as_instructions, read_answer
 from keras_llm.tune.text_rows import mix, text_rows_of
+from keras_llm.tune.trainable import Trainable
 
 __all__ = [
     "ALPACA_JOINT",
-    "TASKS",
     "Conversation",
+    "Distillation",
     "Labelled",
     "Pair",
     "Rating",
+    "TASKS",
     "Tagged",
     "Task",
+    "Trainable",
+    "TuneReport",
+    "Tuning",
+    "answers_to",
     "as_instructions",
+    "chat",
     "chat_rows",
     "completion_rows",
     "exchange",
@@ -56,5 +68,8 @@ __all__ = [
     "read_ratings",
     "read_tagged",
     "tag_ids",
+    "teacher_answers",
+    "text",
     "text_rows_of",
+    "tune_on",
 ]
