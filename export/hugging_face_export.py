@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_llm import zoo
+from keras_llm.adapters import merged_copy
 from keras_llm.card import CARD, write_card
 from keras_llm.causal_lm import CausalLM
 from keras_llm.config import DecoderConfig
@@ -79,7 +80,7 @@ def hugging_face(
     Before the folder appears it is read back: the config, every tensor byte
     for byte, and the ids of a few texts in the library that `transformers`
     uses. What a generation_config.json cannot say is left out: stop strings
-    and the seed.
+    and the seed. An active adapter is merged.
 
     Args:
         lm: The language model; tensors have the dtype of its weights.
@@ -111,6 +112,7 @@ def hugging_face(
     'llama'
     """
     named = find_family(lm, family)
+    lm = lm.replace(model=merged_copy(lm.model))
     with new_folder(folder, _is_ours) as temporary:
         write_shards(lm.model, temporary, named.weights, shard_bytes)
         _write_json(temporary / CONFIG_FILE, _config(lm, named))

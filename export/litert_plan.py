@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_llm.adapters import merged_copy
 from keras_llm.causal_lm import CausalLM
 from keras_llm.conversation import all_end_ids
 from keras_llm.errors import InputError
@@ -59,12 +60,12 @@ def make_plan(
             "Expected quantization None (float32) or one of "
             f"{', '.join(QUANTIZATIONS)}. Received: {quantization!r}."
         )
-    model = lm.model if isinstance(lm, CausalLM) else lm
+    model = merged_copy(lm.model if isinstance(lm, CausalLM) else lm)
     if tokenizer is not None:
         lm = CausalLM(model, tokenizer)
     plan = Plan(
         model,
-        lm if isinstance(lm, CausalLM) else None,
+        lm.replace(model=model) if isinstance(lm, CausalLM) else None,
         path.suffix == BUNDLE,
         quantization,
         slots,

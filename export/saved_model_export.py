@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_llm.adapters import merged_copy
 from keras_llm.causal_lm import CausalLM, float32_copy
 from keras_llm.errors import InputError
 from keras_llm.export import host_files
@@ -299,7 +300,7 @@ def _full_disk_as_os_error(path: Path) -> Iterator[None]:
 
 
 def _float32(lm: CausalLM) -> CausalLM:
-    model = lm.model
+    model = merged_copy(lm.model)
     if {model.compute_dtype, model.variable_dtype} != {"float32"}:
         model = float32_copy(model)
     return lm.replace(model=model)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from keras_llm.adapters import merged_copy
 from keras_llm.errors import InputError
 from keras_llm.model import Decoder, build_decoder
 
@@ -46,7 +47,9 @@ def resize_embedding(model: Decoder, vocabulary_size: int) -> Decoder:
         )
     config = dataclasses.replace(model.config, vocabulary_size=vocabulary_size)
     larger = build_decoder(config, model.dtype_policy, model.remat, model.name)
-    for old, new in zip(model.weights, larger.weights, strict=True):
+    for old, new in zip(
+        merged_copy(model).weights, larger.weights, strict=True
+    ):
         new.assign(_grown(np.asarray(old), tuple(new.shape)))
     return larger
 

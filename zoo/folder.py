@@ -138,6 +138,9 @@ def write_model(
         family: Names the tensors.
         shard_bytes: As in `save_hugging_face`.
     """
+    from keras_llm.adapters import merged_copy
+
+    model = merged_copy(model)
     write_shards(model, folder, family.weights, shard_bytes)
     text = json.dumps({**values, "dtype": _dtype_of(model)}, indent=2)
     write_text(folder / CONFIG_FILE, text + "\n")

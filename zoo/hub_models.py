@@ -130,16 +130,19 @@ def to_keras_hub(lm: "CausalLM", family: HubFamily | str) -> Any:
     >>> type(to_keras_hub(lm, "gpt2")).__name__
     'GPT2CausalLM'
     """
+    from keras_llm.adapters import merged_copy
+
     named = hub_family(family) if isinstance(family, str) else family
     models = _keras_hub().models
+    model = merged_copy(lm.model)
     config = named.nearest(lm.config)
     values = named.write(config)
     tokenizer = to_hub_tokenizer(lm.tokenizer, named)
     length = values.pop(LENGTH, lm.config.context_length)
     backbone = getattr(models, f"{named.classes}Backbone")(
-        **values, dtype=lm.model.dtype_policy.name
+        **values, dtype=model.dtype_policy.name
     )
-    pairs = _pairs(lm.model, backbone, named)
+    pairs = _pairs(model, backbone, named)
     for entry, theirs in track(pairs, "converting weights", len(pairs)):
         theirs.assign(entry.tensor())
     preprocessor = getattr(models, f"{named.classes}CausalLMPreprocessor")(

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_llm.adapters import merged_copy
 from keras_llm.causal_lm import CausalLM, float32_copy
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError, check_choice
@@ -65,6 +66,7 @@ def prune(
     (2, 1, 4, 16)
     """
     check_choice("by", by, CRITERIA)
+    lm = lm.replace(model=merged_copy(lm.model))
     config = lm.config
     smaller = _smaller(config, layers, heads, mlp)
     rows = None

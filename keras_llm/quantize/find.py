@@ -28,7 +28,8 @@ def integers(
     before it in place.
 
     Args:
-        model: A decoder. It stays as it is.
+        model: A decoder. It stays as it is; of adapters, a merged copy is
+            looked at.
         settings: Storage "int8" or "int4", and the method; nothing is found
             for a float storage.
         rows: From `sample_rows`, for GPTQ and AWQ.
@@ -49,8 +50,11 @@ def integers(
     >>> found["block_0/attention/query/kernel"].bits
     4
     """
+    from keras_llm.adapters import merged_copy  # it reads our grid
+
     if settings.bits is None:
         return {}
+    model = merged_copy(model)
     found = {
         weight.path: rounding(
             np.asarray(weight), 8, axis=-1 if weight.path == TABLE else -2
@@ -87,8 +91,10 @@ def dequantized_copy(model: Decoder, found: dict[str, Integers]) -> Decoder:
     >>> bool(np.abs(copy(np.ones((1, 3))) - model(np.ones((1, 3)))).max() < .1)
     True
     """
+    from keras_llm.adapters import merged_copy
+
     copy = blank_decoder(model.config, "float32")
-    for old, new in zip(model.weights, copy.weights, strict=True):
+    for old, new in zip(merged_copy(model).weights, copy.weights, strict=True):
         known = found.get(old.path)
         new.assign(old.value if known is None else known.dequantize())
     return copy

@@ -208,7 +208,8 @@ def entries_of(model: "Decoder", table: WeightTable) -> list[Entry]:
         raise InputError(
             "Expected a family that has a name for each weight of the model. "
             f"Received none for: {listing(nameless)}. Use the family that "
-            "the model's config belongs to."
+            "the model's config belongs to, and of a model with adapters "
+            "adapters.merged_copy."
         )
     return list(entries.values())
 
