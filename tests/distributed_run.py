@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import tiny_run
+from objectives import RowLoss
 
 TIME, ROWS = 8, 40
 
@@ -50,6 +51,9 @@ CASES: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon", "accumulate": 2},
     "schedule_free": {"optimizer": "schedule_free", "clip_norm": 0.5},
     "averages_and_guard": {"optimizer": "guarded", "clip_norm": 0.5},
+    # 40 rows in batches of 7, whose unit is a row
+    "rows": {"objective": RowLoss(), "batch": 7, "accumulate": 2},
+    "starts": {"optimizer": "later", "clip_norm": 0.5},
 }
 
 
@@ -78,6 +82,9 @@ def optimizer_named(name: str | None) -> Any:
     if name == "schedule_free":
         return ScheduleFreeAdamW(1e-3, epsilon=1e-4)
     rate = WarmupCosine(1e-2, 20, 3)
+    if name == "later":
+        starts = {"block_0/mlp/up/kernel": 7, "token_embedding/embeddings": 9}
+        return AdamW(rate, epsilon=1e-4, starts=starts)
     if name == "guarded":
         return AdamW(rate, epsilon=1e-4, ema=0.9, guard=3.0)
     return AdamW(rate, epsilon=1e-4)

@@ -9,6 +9,7 @@ from keras_llm.evaluate.bits import (
 )
 from keras_llm.evaluate.experts import expert_load
 from keras_llm.evaluate.report import markdown_table, plot_loss
+from keras_llm.evaluate.rouge import rouge
 
 __all__ = [
     "BitsReport",
@@ -17,6 +18,7 @@ __all__ = [
     "markdown_table",
     "plot_loss",
     "rolling_windows",
+    "rouge",
     "unigram_bits",
     "xz_bits",
 ]
