@@ -35,8 +35,8 @@ def answer_log_probabilities(
     >>> logits = ops.zeros((1, 3, 4))
     >>> sums, lengths = answer_log_probabilities(logits, ops.ones((1, 3),
     ...     "int32"), ops.array([[0.0, 1, 1]]), ops.array([[1, 1, 2]]))
-    >>> lengths.numpy().tolist(), sums.numpy().round(4).tolist()
-    ([[1.0, 1.0]], [[-1.3863, -1.3863]])
+    >>> lengths.numpy().tolist(), round(float(sums[0, 0]), 4)
+    ([[1.0, 1.0]], -1.3863)
     """
     found = token_log_probabilities(logits, targets)
     parts = [weights * ops.cast(segments == n, "float32") for n in (1, 2)]
@@ -80,8 +80,8 @@ def dpo(ratios: Any, beta: float, label_smoothing: float = 0.0) -> Any:
 
     Example:
 
-    >>> dpo(ops.array([[1.0, 1.0]]), beta=0.1).numpy().round(4).tolist()
-    [0.6931]
+    >>> round(float(dpo(ops.array([[1.0, 1.0]]), beta=0.1)[0]), 4)
+    0.6931
     """
     return _logistic(beta * _difference(ratios), label_smoothing)
 
@@ -133,9 +133,10 @@ def simpo(
 
     Example:
 
-    >>> simpo(ops.array([[-2.0, -4.0]]), ops.array([[2.0, 2.0]]), beta=2.0,
-    ...     margin=2.0).numpy().round(4).tolist()
-    [0.6931]
+    >>> loss = simpo(ops.array([[-2.0, -4.0]]), ops.array([[2.0, 2.0]]),
+    ...     beta=2.0, margin=2.0)
+    >>> round(float(loss[0]), 4)
+    0.6931
     """
     d = _difference(mean(sums, lengths))
     return _logistic(beta * d - margin, label_smoothing)
@@ -158,9 +159,10 @@ def orpo(sums: Any, lengths: Any, weight: float) -> Any:
 
     Example:
 
-    >>> orpo(ops.array([[-2.0, -2.0]]), ops.array([[2.0, 2.0]]),
-    ...     weight=0.1).numpy().round(4).tolist()
-    [1.0693]
+    >>> loss = orpo(ops.array([[-2.0, -2.0]]), ops.array([[2.0, 2.0]]),
+    ...     weight=0.1)
+    >>> round(float(loss[0]), 4)
+    1.0693
     """
     means = mean(sums, lengths)
     odds = means - _log_of_one_minus_exp(means)
