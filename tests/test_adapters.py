@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tiny_run
+from adapted import EVERY, TOKENS, logits, stir
 from contract import CONFIGS, decoder
 from keras import ops
 from served_models import language_model
@@ -11,21 +12,6 @@ from served_models import language_model
 from keras_llm import adapters
 from keras_llm.adapters import Lora, attach
 from keras_llm.errors import InputError
-
-TOKENS = np.random.default_rng(0).integers(0, 61, (3, 12)).astype("int32")
-EVERY = ("all-linear",)
-
-
-def logits(model, **options):
-    return ops.convert_to_numpy(model(TOKENS, **options))
-
-
-def stir(model, size=0.04):
-    """Gives what trains values that matter."""
-    random = np.random.default_rng(2)
-    for variable in model.trainable_variables:
-        change = random.normal(size=variable.shape) * size
-        variable.assign(variable + change.astype("float32"))
 
 
 def tuned(family="llama", lora=None, dtype="float32"):

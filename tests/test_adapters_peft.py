@@ -1,12 +1,10 @@
 """Adapters of `peft` here, and ours there, with the same logits."""
 
-import json
-
 import numpy as np
 import pytest
+from adapted import EVERY, change_config, change_tensors, cut
 from keras import ops
 from peers import TOKENS, load_there, peer_logits, peer_model
-from safetensors.numpy import load_file, save_file
 
 from keras_llm import adapters, zoo
 from keras_llm.adapters import Lora, attach
@@ -19,7 +17,6 @@ peft = pytest.importorskip("peft", reason="peft is not installed")
 pytestmark = pytest.mark.filterwarnings(
     "ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"
 )
-EVERY = ("all-linear",)
 # Family, variant, and modules of theirs: fused and not, turns taken or not.
 THEIRS = [
     ("llama", "biases_wide_heads", ["q_proj", "v_proj", "down_proj"]),
@@ -84,7 +81,7 @@ def test_theirs_gives_the_same_logits_here(
     base = logits(model)
     zoo.load_peft(model, tmp_path / "adapter", family)
     assert np.abs(base - expected).max() > 1e-2
-    np.testing.assert_allclose(logits(model), expected, atol=2e-5)
+    np.testing.assert_allclose(logits(model), expected, atol=5e-5)
     adapters.activate(model, None)
     np.testing.assert_array_equal(logits(model), base)
 
@@ -113,10 +110,10 @@ def test_ours_gives_the_same_logits_there(tmp_path, family, variant, lora):
     zoo.save_peft(model, tmp_path / "adapter", family)
     base = load_there(tmp_path / "base")
     theirs = peft.PeftModel.from_pretrained(base, tmp_path / "adapter").eval()
-    np.testing.assert_allclose(peer_logits(theirs), logits(model), atol=2e-5)
+    np.testing.assert_allclose(peer_logits(theirs), logits(model), atol=5e-5)
     # And back.
     zoo.load_peft(model, tmp_path / "adapter", family, "back")
-    np.testing.assert_allclose(peer_logits(theirs), logits(model), atol=2e-5)
+    np.testing.assert_allclose(peer_logits(theirs), logits(model), atol=5e-5)
 
 
 @pytest.fixture(scope="module")
@@ -124,24 +121,6 @@ def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("peft")
     written_there(folder, *THEIRS[0], **SETTINGS["lora"])
     return folder
-
-
-def change_config(folder, **changes):
-    path = folder / "adapter_config.json"
-    config = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps(config))
-
-
-def change_tensors(folder, function):
-    path = folder / "adapter_model.safetensors"
-    tensors = load_file(path)
-    function(tensors)
-    save_file(tensors, path, {"format": "pt"})
-
-
-def cut(folder):
-    path = folder / "adapter_model.safetensors"
-    path.write_bytes(path.read_bytes()[:-9])
 
 
 FIRST = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"

@@ -83,7 +83,18 @@ def load_peft(
             has what is not read here; a tensor is missing, unknown or of
             another shape; the model has an adapter of this name.
 
-    Example: see `save_peft`.
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm import build_decoder, zoo
+    >>> from keras_llm.adapters import adapter_names, attach
+    >>> model = build_decoder(zoo.config("tiny", vocabulary_size=300))
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = attach(model)
+    >>> save_peft(model, folder, "llama")
+    >>> load_peft(model, folder, "llama", "again")
+    >>> adapter_names(model)
+    ['default', 'again']
     """
     from keras_llm.zoo.peft_tensors import read
 

@@ -156,7 +156,7 @@ def detach(model: keras.Model, name: str = DEFAULT) -> None:
     >>> _ = attach(model)
     >>> detach(model)
     >>> adapter_names(model), len(model.trainable_variables)
-    ([], 10)
+    ([], 11)
     """
     check_unmerged(model)
     for layer in layers_of(model, name).values():

@@ -32,7 +32,7 @@ def merged_copy(model: Decoder, dtype: Any = None) -> Decoder:
     >>> _ = attach(model)
     >>> copy = merged_copy(model)
     >>> len(copy.weights), type(copy).__name__
-    (10, 'Decoder')
+    (11, 'Decoder')
     """
     if dtype is None and not adapted_layers(model):
         return model

@@ -104,7 +104,19 @@ def load_adapter(
             missing, unknown or of another shape, the base is another one, or
             the model has an adapter of this name.
 
-    Example: see `save_adapter`.
+    Example:
+
+    >>> import tempfile
+    >>> from keras_llm import DecoderConfig, build_decoder
+    >>> from keras_llm.adapters import adapter_names, attach
+    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> folder = tempfile.mkdtemp()
+    >>> _ = attach(model)
+    >>> save_adapter(model, folder)
+    >>> load_adapter(model, folder, "again")
+    >>> adapter_names(model)
+    ['default', 'again']
     """
     check_new(model, name)
     config, lora = _read_config(Path(folder))

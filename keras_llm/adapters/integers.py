@@ -30,9 +30,9 @@ class IntegerKernel(keras.layers.Layer):
 
     >>> layer = IntegerKernel(4, 2, 3, 2)
     >>> layer.build()
-    >>> layer.assign(np.array([[1.0, 2], [0.5, 0], [8, -8]], "float32"))
+    >>> layer.assign(np.array([[1.0, 2], [0.5, 1], [8, -8]], "float32"))
     >>> ops.convert_to_numpy(layer.floats()).tolist()
-    [[1.0, 2.0], [0.5, 0.0], [8.0, -8.0]]
+    [[1.0, 2.0], [0.5, 1.0], [8.0, -8.0]]
     """
 
     def __init__(

@@ -76,7 +76,13 @@ def layers_of(model: keras.Model, name: str) -> dict[str, AdaptedDense]:
 def adapter_names(model: keras.Model) -> list[str]:
     """Returns the names of a model's adapters, the oldest first.
 
-    Example: see `keras_llm.adapters.attach.activate`.
+    Example:
+
+    >>> from keras_llm.adapters import attach
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> _ = attach(model, Lora(targets=("all-linear",)), name="mine")
+    >>> adapter_names(model)
+    ['mine']
     """
     layers = adapted_layers(model).values()
     return list(dict.fromkeys(n for one in layers for n in one.adapters))
@@ -85,7 +91,13 @@ def adapter_names(model: keras.Model) -> list[str]:
 def active(model: keras.Model) -> str | None:
     """Returns the name of the active adapter, merged or not, or None.
 
-    Example: see `keras_llm.adapters.attach.activate`.
+    Example:
+
+    >>> from keras_llm.adapters import attach
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> _ = attach(model, Lora(targets=("all-linear",)), name="mine")
+    >>> active(model)
+    'mine'
     """
     layers = adapted_layers(model).values()
     return next((one.active for one in layers if one.active), None)
@@ -94,7 +106,13 @@ def active(model: keras.Model) -> str | None:
 def is_merged(model: keras.Model) -> bool:
     """Says whether an adapter is merged into the kernels.
 
-    Example: see `keras_llm.adapters.merging.merge`.
+    Example:
+
+    >>> from keras_llm.adapters import attach
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> _ = attach(model, Lora(targets=("all-linear",)), name="mine")
+    >>> is_merged(model)
+    False
     """
     layers = adapted_layers(model).values()
     return any(layer.original is not None for layer in layers)

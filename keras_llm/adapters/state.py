@@ -57,7 +57,15 @@ class AdapterState(Record):
 def state_of(model: keras.Model) -> AdapterState:
     """Returns the state of a model's adapters.
 
-    Example: see `AdapterState`.
+    Example:
+
+    >>> from keras_llm import DecoderConfig, build_decoder
+    >>> from keras_llm.adapters import attach
+    >>> model = build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> _ = attach(model)
+    >>> state_of(model).active
+    'default'
     """
     layers = adapted_layers(model)
     adapters = {}
