@@ -18,13 +18,7 @@ from keras_llm.files import atomic_path
 class Tables(Closing):
     """The tables of one SQLite file, for threads and processes to share.
 
-    Args:
-        path: The file; a missing one is made.
-
-    Raises:
-        InputError: The file is damaged, another program's, or of a newer
-            version.
-        OSError: The file cannot be opened or written.
+    Its arguments and errors are those of `FeedbackStore`.
 
     Example:
 
