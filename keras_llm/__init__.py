@@ -27,6 +27,7 @@ _PUBLIC = {
 
 _MODULES = (
     "adapters",
+    "classify",
     "data",
     "evaluate",
     "export",

@@ -47,6 +47,7 @@ RANKS = {
     "weights": 3,
     "card": 4,
     "causal_lm": 4,
+    "classify": 4,
     "model_folder": 4,
     "pruning": 4,
     "conversation": 4,

@@ -82,7 +82,7 @@ def write_projector(
 
 def _label(number: int, tokenizer: Any) -> str:
     """A token as one line that is not empty."""
-    if tokenizer is None:
-        return str(number)
+    if tokenizer is None or not tokenizer.has_token(number):
+        return str(number)  # many models have more ids than tokens
     text = tokenizer.decode([number])
     return repr(text)[1:-1] if text.strip() else repr(text)

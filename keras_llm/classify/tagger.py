@@ -1,0 +1,176 @@
+"""Tagger: labels of words, as in named entity recognition."""
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_llm.classify import folder as folders
+from keras_llm.classify.forward import Forward
+from keras_llm.classify.model import ClassifierModel
+from keras_llm.classify.settings import TaggerSettings
+from keras_llm.classify.spans import Span, span_scores, spans_of
+from keras_llm.classify.words import windows_of
+from keras_llm.errors import InputError
+from keras_llm.tune import Tagged, tag_ids
+
+
+class Tagger:
+    """Sentences in, a label for each word out.
+
+    Args:
+        model: From `token_model`, with a class for each label.
+        tokenizer: The tokenizer of its decoder.
+        settings: Labels, and how words are read.
+        report: What its training came to.
+
+    Raises:
+        InputError: The model has another number of classes.
+
+    Example:
+
+    >>> from keras_llm import BytePairTokenizer, DecoderConfig, build_decoder
+    >>> from keras_llm.classify import Ids, token_model
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> decoder = build_decoder(DecoderConfig(vocabulary_size=264,
+    ...     context_length=16, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> tagger = Tagger(token_model(decoder, 2), tokenizer,
+    ...     TaggerSettings(labels=("B-flower", "O"), ids=Ids(length=16)))
+    >>> [len(tags) for tags in tagger.predict([["a", "rose"], ["is"]])]
+    [2, 1]
+    """
+
+    def __init__(
+        self,
+        model: ClassifierModel,
+        tokenizer: Any,
+        settings: TaggerSettings,
+        report: dict[str, Any] | None = None,
+    ):
+        if model.classes != len(settings.labels) or model.pooling is not None:
+            raise InputError(
+                "Expected a model from token_model with "
+                f"{len(settings.labels)} classes, one for each label. "
+                f"Received: {model.classes}, pooling {model.pooling!r}."
+            )
+        self.model, self.tokenizer = model, tokenizer
+        self.settings, self.report = settings, report or {}
+        self._forward = Forward(model)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the probabilities."""
+        return self.settings.labels
+
+    def probabilities(
+        self, sentences: Iterable[Sequence[str] | Tagged]
+    ) -> list[np.ndarray]:
+        """Returns how likely each label of each word is.
+
+        Args:
+            sentences: Lists of words, of any length.
+
+        Returns:
+            For each sentence float32 `(words, labels)`.
+
+        Raises:
+            InputError: A sentence is a string, or a word is empty.
+        """
+        rows = [_words(one) for one in sentences]
+        found = [
+            np.zeros((len(words), len(self.labels)), np.float32)
+            for words in rows
+        ]
+        windows = [
+            (number, window)
+            for number, words in enumerate(rows)
+            for window in windows_of(words, self.tokenizer, self.settings)
+        ]
+        logits = self._forward([window.ids for _, window in windows])
+        for (number, window), one in zip(windows, logits, strict=True):
+            inside = window.words >= 0
+            found[number][window.words[inside]] = _softmax(one[inside])
+        return found
+
+    def predict(
+        self, sentences: Iterable[Sequence[str] | Tagged]
+    ) -> list[list[str]]:
+        """Returns the likeliest label of each word.
+
+        Args:
+            sentences: As in `probabilities`.
+
+        Raises:
+            InputError: As for `probabilities`.
+        """
+        return [
+            [self.labels[place] for place in one.argmax(-1)]
+            for one in self.probabilities(sentences)
+        ]
+
+    def spans(
+        self, sentences: Iterable[Sequence[str] | Tagged]
+    ) -> list[list[Span]]:
+        """Returns the spans that the labels mark in each sentence.
+
+        Args:
+            sentences: As in `probabilities`.
+
+        Raises:
+            InputError: As for `probabilities`.
+        """
+        return [spans_of(tags) for tags in self.predict(sentences)]
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes everything that `load` needs; see `Classifier.save`."""
+        folders.write(self, folder)
+
+    @classmethod
+    def load(
+        cls, folder: str | os.PathLike, dtype: str | None = "float32"
+    ) -> "Tagger":
+        """Reads what `save` wrote; see `Classifier.load`."""
+        return cls(**folders.read(folder, dtype, TaggerSettings))
+
+
+def evaluate_tags(tagger: Tagger, sentences: Sequence[Tagged]) -> dict:
+    """Returns `accuracy` of words and `span_scores` of a tagger.
+
+    Args:
+        tagger: The tagger.
+        sentences: Sentences with their tags.
+
+    Raises:
+        InputError: A tag is unknown.
+
+    Example: see `keras_llm.classify.tokens`.
+    """
+    truth = [list(one.labels) for one in sentences]
+    tag_ids(sentences, tagger.labels)
+    found = tagger.predict(sentences)
+    right = [
+        a == b
+        for some in zip(truth, found, strict=True)
+        for a, b in zip(*some, strict=True)
+    ]
+    return {
+        "sentences": len(truth),
+        "accuracy": float(np.mean(right)),
+        **span_scores(truth, found),
+    }
+
+
+def _words(sentence: Any) -> Sequence[str]:
+    if isinstance(sentence, str):
+        raise InputError(
+            "Expected sentences as lists of words. Received: a string "
+            f"({sentence!r:.40}). Cut it into words as the training set is "
+            "cut; sentence.split() may do."
+        )
+    return sentence.words if isinstance(sentence, Tagged) else sentence
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
