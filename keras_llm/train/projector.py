@@ -54,7 +54,8 @@ def write_projector(
     Args:
         folder: TensorBoard's; gets a TensorFlow checkpoint of the table.
         table: `(tokens, width)`.
-        tokenizer: `decode([id])` gives a label; None numbers the tokens.
+        tokenizer: `decode([id])` gives a label where it `has_token(id)`;
+            None numbers the tokens.
 
     Example:
 
