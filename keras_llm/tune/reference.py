@@ -205,7 +205,7 @@ def _cached(path: Path, rows: ArrayRows, key: str | None) -> np.ndarray | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with open(path, "rb") as file, np.load(file) as held:
             known, weights = str(held["rows"]), str(held["weights"])
             found = held["reference"]
     except DAMAGED as error:
