@@ -19,6 +19,7 @@ from keras_llm.files import write_text
 from keras_llm.records import Record
 
 CARD = "README.md"
+GENERATES = "text-generation"
 UNKNOWN = "Not recorded."
 TRAINED = {
     "steps": "optimizer steps",
@@ -64,7 +65,10 @@ class Card(Record):
         data: Facts about the training data, by name.
         training: Facts about the training, by name; `seconds` among them.
         evaluation: Results, by name.
+        environment: Versions of what it was trained with, by name.
         limits: What the model should not be used for, in words.
+        task: What it does, as the hub calls it. Default: "text-generation".
+        use: Python that uses it. Default: that of the library.
         watts: Mean power drawn during training; gives the energy.
 
     Raises:
@@ -86,7 +90,10 @@ class Card(Record):
     data: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     evaluation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     limits: str | None = None
+    task: str = GENERATES
+    use: str | None = None
     watts: float | None = None
 
     def __post_init__(self) -> None:
@@ -99,8 +106,8 @@ class Card(Record):
             "language": [*self.language],
             "license": self.license or "unknown",
             "library_name": self.library,
-            "pipeline_tag": "text-generation",
-            "tags": ["keras_llm", "text-generation"],
+            "pipeline_tag": self.task,
+            "tags": ["keras_llm", self.task],
             "base_model": self.base_model,
             "datasets": [*self.datasets],
             "metrics": ["perplexity"] if self._has_perplexity() else [],
@@ -117,7 +124,7 @@ class Card(Record):
         """Returns the whole page."""
         sections = {
             "Model": _facts(_model(config) | {"tokenizer": self.tokenizer}),
-            "Use": f"```python\n{USES[self.library]}\n```",
+            "Use": f"```python\n{self.use or USES[self.library]}\n```",
             "Data": self._data(),
             "Training": _facts(self.training),
             "Evaluation": _facts(self.evaluation),
@@ -125,6 +132,8 @@ class Card(Record):
             "Licence": self.license or UNKNOWN,
             "Energy": self._energy(),
         }
+        if self.environment:
+            sections["Environment"] = _facts(self.environment)
         parts = [f"## {name}\n\n{body}" for name, body in sections.items()]
         head = f"{self.front_matter()}\n\n# {self.name}"
         return "\n\n".join([head, *parts]) + "\n"
@@ -140,10 +149,11 @@ class Card(Record):
         return _facts({**said, **self.data})
 
     def _limits(self, config: DecoderConfig) -> str:
+        does = "continues" if self.task == GENERATES else "reads"
         return (
-            f"{self.limits or UNKNOWN}\n\nThe model continues text, at most "
+            f"{self.limits or UNKNOWN}\n\nThe model {does} text, at most "
             f"{config.context_length:,} tokens with the prompt. Truth, bias "
-            "and harm of what it writes were not measured unless "
+            "and harm of what it says were not measured unless "
             "Evaluation says so."
         )
 

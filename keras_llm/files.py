@@ -200,6 +200,45 @@ def read_json(path: str | os.PathLike) -> dict[str, Any]:
     return values
 
 
+def read_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """Returns the values in a file that a person wrote, YAML or JSON.
+
+    Args:
+        path: A file; .yaml and .yml are read as YAML, all else as JSON. An
+            empty YAML file has no values.
+
+    Raises:
+        InputError: It cannot be read, or holds something else than values by
+            name.
+
+    Example:
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "lora.yaml"
+    >>> _ = path.write_text("rank: 8  # of both matrices")
+    >>> read_settings(path)
+    {'rank': 8}
+    """
+    path = Path(path)
+    if path.suffix not in (".yaml", ".yml"):
+        return read_json(path)
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(
+            f"Expected YAML in {path}. Received: {said}."
+        ) from error
+    if not isinstance(values, dict):
+        raise InputError(
+            f"Expected values by name in {path}, such as `name: value`. "
+            f"Received: {values!r:.40}."
+        )
+    return values
+
+
 def sha256_of(path: str | os.PathLike) -> str:
     """Returns the SHA-256 of a file's content as 64 hexadecimal digits.
 

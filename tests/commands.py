@@ -10,6 +10,7 @@ import shlex
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 from sources import ROOT
@@ -50,12 +51,29 @@ def check_verb(words: list[str]) -> None:
     group = typer.main.get_command(app)
     if not words or words[0] in ("-h", "--help", "--version"):
         return
-    context = group.make_context("keras-llm", list(words))
-    name, command, rest = group.resolve_command(
-        context, [*context._protected_args, *context.args]
-    )
-    if not {"-h", "--help"} & set(rest):
-        command.make_context(name, rest, parent=context)
+    parse(group, group.make_context("keras-llm", list(words)))
+
+
+def parse(group: Any, context: Any) -> None:
+    """Parses the words that are left in a group's context."""
+    words = [*context._protected_args, *context.args]
+    name, command, rest = group.resolve_command(context, words)
+    group = hasattr(command, "commands")
+    if {"-h", "--help"} & set(rest[:1] if group else rest):
+        return
+    inner = command.make_context(name, rest, parent=context)
+    if group:
+        parse(command, inner)
+
+
+def commands_of(group: Any, *before: str) -> dict[str, Any]:
+    """Returns a group's commands by name, with those of groups in it."""
+    found = {}
+    for name, command in group.commands.items():
+        found[" ".join([*before, name])] = command
+        if hasattr(command, "commands"):
+            found |= commands_of(command, *before, name)
+    return found
 
 
 def check_make(words: list[str]) -> None:

@@ -16,6 +16,8 @@ from keras_llm.zoo.family import Family, Size
 Thing = TypeVar("Thing")
 _registered: dict[str, Family] = {}
 
+HEAVY = ("peft_config", "peft_tensors")  # no families, and import Keras
+
 
 def families() -> tuple[Family, ...]:
     """Returns every family: those in this folder and those registered.
@@ -120,6 +122,8 @@ def _found() -> tuple[Family, ...]:
     """The families in this folder, by name."""
     found = {}
     for module in pkgutil.iter_modules(keras_llm.zoo.__path__):
+        if module.ispkg or module.name in HEAVY:
+            continue
         content = importlib.import_module(f"keras_llm.zoo.{module.name}")
         for value in vars(content).values():
             if isinstance(value, Family):

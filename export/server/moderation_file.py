@@ -7,7 +7,7 @@ from typing import Any
 from keras_llm.errors import InputError
 from keras_llm.export.server.audit import AuditLog
 from keras_llm.export.server.moderation import Classifier, Moderator, Rule
-from keras_llm.files import read_json
+from keras_llm.files import read_settings
 from keras_llm.records import Record
 
 
@@ -57,7 +57,7 @@ def load_moderator(path: str | Path) -> Moderator:
             f"Expected a file of moderation settings. Received: {path}, "
             "which is none."
         )
-    found = ModerationFile.from_dict(_read(path))
+    found = ModerationFile.from_dict(read_settings(path))
     audit = found.audit_log and AuditLog(
         path.parent / found.audit_log, found.audit_text, found.audit_allowed
     )
@@ -68,24 +68,6 @@ def load_moderator(path: str | Path) -> Moderator:
         audit or None,
         found.window,
     )
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if path.suffix not in (".yaml", ".yml"):
-        return read_json(path)
-    try:
-        import yaml
-    except ImportError as error:
-        raise InputError(
-            f"Expected PyYAML to read {path} with. Received: {error}. "
-            'Install it: pip install "keras_llm[serve]", or write JSON.'
-        ) from error
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected YAML in {path}. Received: {error}") from (
-            error
-        )
 
 
 def _terms(path: Path) -> list[str]:

@@ -29,6 +29,7 @@ VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
 PANELS = {
     "All steps at once": ("quickstart",),
     "One step at a time": VERBS,
+    "Tune": ("finetune",),
     "Bring, look, make smaller": ("import", "info", "storages", "prune"),
     "Talk": ("generate", "chat", "ask", "feedback", "label"),
     "Plan and search": ("estimate", "sweep", "scaling"),
@@ -99,6 +100,19 @@ app = typer.Typer(
 )
 
 
+def below(*examples: str) -> str:
+    """Returns what stands below a verb's help: command lines to try.
+
+    Example:
+
+    >>> below("keras-llm info gpt2")
+    'Example:\\n\\n[bold]keras-llm info gpt2[/bold]'
+    """
+    lines = "\n\n".join(f"[bold]{line}[/bold]" for line in examples)
+    title = "Example:" if len(examples) == 1 else "Examples:"
+    return f"{title}\n\n{lines}"
+
+
 def verb(
     *examples: str, name: str | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -109,16 +123,13 @@ def verb(
             each, so that none goes out of date.
         name: Its name, one of `PANELS`. Default: the function's.
     """
-    lines = "\n\n".join(f"[bold]{line}[/bold]" for line in examples)
-    title = "Example:" if len(examples) == 1 else "Examples:"
-    epilog = f"{title}\n\n{lines}"
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         known = name or function.__name__.replace("_", "-")
         panel = next(title for title, all_ in PANELS.items() if known in all_)
-        return app.command(known, rich_help_panel=panel, epilog=epilog)(
-            function
-        )
+        return app.command(
+            known, rich_help_panel=panel, epilog=below(*examples)
+        )(function)
 
     return register
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import command, report
+from keras_llm.cli.info_tuned import HEADS, optional_json, tuned_facts
 from keras_llm.cli.model import LM
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
@@ -22,7 +23,6 @@ from keras_llm.estimate import (
 )
 from keras_llm.estimate_memory import memory_per_device
 from keras_llm.estimate_setup import Setup
-from keras_llm.files import read_json
 from keras_llm.records import Record
 
 PRECISIONS = ("float32", "bfloat16", "int8", "int4")
@@ -41,13 +41,13 @@ class Described:
         title: First line of the page.
         config: The architecture.
         facts: What else is known, by name.
-        next: A command worth running next.
+        next: A command worth running next, if there is one.
     """
 
     title: str
     config: DecoderConfig
     facts: dict[str, Any]
-    next: str
+    next: str | None
 
 
 @verb("keras-llm info gpt2", "keras-llm info runs/model")
@@ -82,7 +82,8 @@ def info(
     report(found.title, found.facts | parameter_facts(config, length))
     console = Console()
     console.print(memory_table(config, length))
-    report("Architecture", architecture_facts(config), found.next)
+    then = [] if found.next is None else [found.next]
+    report("Architecture", architecture_facts(config), *then)
 
 
 def describe(name: str) -> Described:
@@ -92,7 +93,7 @@ def describe(name: str) -> Described:
         InputError: It is neither, with names that are near.
     """
     path = Path(name)
-    for folder in (path / LM, path):
+    for folder in (path / LM, path, *(path / name for name in HEADS)):
         if (folder / "decoder.json").is_file():
             return _saved(path, folder)
     if (path / "config.json").is_file():
@@ -146,27 +147,24 @@ def _preset(name: str) -> Described:
 
 
 def _saved(path: Path, folder: Path) -> Described:
+    speaks = (folder / "generation.json").is_file()
     return Described(
         title=f"Model {path}",
         config=DecoderConfig.load(folder / "decoder.json"),
-        facts=_tokenizer_facts(folder),
-        next=command("generate", "The ", "--model", path),
+        facts=_tokenizer_facts(folder) | tuned_facts(path, folder),
+        next=command("generate", "The ", "--model", path) if speaks else None,
     )
 
 
 def _tokenizer_facts(folder: Path) -> dict[str, Any]:
     """What the files say, without starting an engine."""
-    manifest = _json(folder / "keras_llm.json")
+    manifest = optional_json(folder / "keras_llm.json")
     facts = {"tokenizer": str(manifest.get("tokenizer", ""))[:16]}
-    added = _json(folder / "tokenizer.json").get("added_tokens") or []
+    added = optional_json(folder / "tokenizer.json").get("added_tokens") or []
     special = [token["content"] for token in added if token.get("special")]
     if special:
         facts["special tokens"] = " ".join(special)
     return facts
-
-
-def _json(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
 
 
 def _published(path: Path) -> Described:

@@ -97,7 +97,7 @@ def generate(
     typer.echo()
 
 
-def load_model(path: Path) -> Any:
+def load_model(path: Path, dtype: str = "float32") -> Any:
     """Loads a CausalLM from a run, a model folder or a preset's name.
 
     Names on the hub are for `keras-llm import`: here a name that is no
@@ -109,7 +109,8 @@ def load_model(path: Path) -> Any:
     if not inner.is_dir() and (path / "train.json").exists():
         raise InputError(
             f"Expected a finished run at {path}. Received: one that was "
-            "stopped. Run the same `keras-llm train` again to finish it."
+            "stopped. Run the same command, `keras-llm train` or "
+            "`keras-llm finetune`, again to finish it."
         )
     if not path.exists() and str(path) not in zoo.list():
         raise InputError(
@@ -117,7 +118,7 @@ def load_model(path: Path) -> Any:
             "such folder. A model on the Hugging Face hub is fetched with "
             "`keras-llm import OWNER/NAME`."
         )
-    return zoo.load(inner if inner.is_dir() else path)
+    return zoo.load(inner if inner.is_dir() else path, dtype)
 
 
 def heldout_bits(lm: Any, corpus: Path) -> Any:

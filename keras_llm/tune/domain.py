@@ -6,7 +6,8 @@ from typing import Any
 from keras_llm.errors import InputError
 from keras_llm.evaluate import bits_per_byte
 from keras_llm.tune.distill import Distillation, check_teacher
-from keras_llm.tune.run import TuneReport, tune_on
+from keras_llm.tune.kept import TuneReport
+from keras_llm.tune.run import tune_on
 from keras_llm.tune.text_rows import mix, text_rows_of
 
 

@@ -8,7 +8,8 @@ from keras_llm.adapters import compiled_key
 from keras_llm.tune.chat_rows import chat_rows
 from keras_llm.tune.distill import Distillation, check_teacher
 from keras_llm.tune.examples import Conversation
-from keras_llm.tune.run import TuneReport, tune_on
+from keras_llm.tune.kept import TuneReport
+from keras_llm.tune.run import tune_on
 
 SAMPLES, SAMPLE_TOKENS = 3, 48
 

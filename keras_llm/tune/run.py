@@ -1,111 +1,19 @@
 """One way to tune: set up what trains, measure, `train.fit`, measure, save."""
 
-import dataclasses
 import math
-import platform
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import keras_llm
 from keras_llm.adapters.frozen import count
-from keras_llm.card import write_card
 from keras_llm.errors import InputError
-from keras_llm.records import Record
 from keras_llm.train import Objective, TrainReport, fit
 from keras_llm.train.scoring import score_rows
+from keras_llm.tune.kept import LM, TuneReport, finish, told
 from keras_llm.tune.trainable import Trainable
 
-LM, TUNING, REPORT = "lm", "tuning.json", "tuning_report.json"
 RATE, LORA_RATE = 1e-4, 5e-4
 LINES = 40  # of the history, about
-PACKAGES = ("keras_llm", "tensorflow", "keras", "numpy")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TuneReport(Record):
-    """What a tuning came to.
-
-    Args:
-        kind: What was tuned for: "text", "chat", "prefer", ...
-        train: The fields of the `TrainReport`.
-        before, after: Measures by name, of the model before and after.
-        trained_parameters: How many numbers were trained, of `parameters`.
-        model: The folder of the tuned `CausalLM`, or None.
-
-    Example:
-
-    >>> report = TuneReport(kind="text", train={}, before={"loss": 2.0},
-    ...     after={"loss": 1.5}, trained_parameters=1, parameters=2)
-    >>> print(report.table())
-    | measure | before | after |
-    | --- | --- | --- |
-    | loss | 2.0000 | 1.5000 |
-    """
-
-    kind: str
-    train: dict[str, Any]
-    before: dict[str, float]
-    after: dict[str, float]
-    trained_parameters: int
-    parameters: int
-    model: str | None = None
-
-    def table(self) -> str:
-        """Returns the measures as a Markdown table."""
-        lines = ["| measure | before | after |", "| --- | --- | --- |"]
-        lines += [
-            f"| {name} | {value:.4f} | {self.after[name]:.4f} |"
-            for name, value in self.before.items()
-        ]
-        return "\n".join(lines)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tuning(Record):
-    """What a tuning was told, kept beside its run as `tuning.json`.
-
-    Args:
-        kind: What is tuned for.
-        trainable: The fields of a `Trainable`.
-        options: Other choices of this kind, as JSON can hold them.
-        data: Fingerprints of the rows by name, and their numbers.
-        tokenizer: Fingerprint of the tokenizer.
-        environment: Versions of Python and of the packages.
-
-    Example:
-
-    >>> Tuning(kind="text", trainable={}, data={}, tokenizer="t").kind
-    'text'
-    """
-
-    kind: str
-    trainable: dict[str, Any]
-    data: dict[str, Any]
-    tokenizer: str
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    environment: dict[str, str] = dataclasses.field(
-        default_factory=lambda: environment()
-    )
-
-
-def environment() -> dict[str, str]:
-    """Returns the versions of Python, the system and the packages.
-
-    Example:
-
-    >>> sorted(environment())[-1]
-    'tensorflow'
-    """
-    found = {"python": platform.python_version()}
-    found["system"] = platform.platform()
-    for name in PACKAGES:
-        version = (
-            keras_llm.__version__ if name == "keras_llm" else _version(name)
-        )
-        found[name] = version
-    return found
 
 
 def tune_on(
@@ -172,14 +80,11 @@ def tune_on(
     with what.on(lm.model):
         before = measured()
         if out is not None:
-            tuning = Tuning(
-                kind=kind,
-                trainable=what.to_dict(),
-                options=dict(options or {}),
-                data=_described(train=rows, validation=validation),
-                tokenizer=lm.tokenizer.fingerprint,
+            told(
+                *(kind, out, lm, what.to_dict()),
+                {"train": rows, "validation": validation},
+                options,
             )
-            _keep(tuning, Path(out))
         trained = fit(
             lm.model,
             rows,
@@ -191,7 +96,8 @@ def tune_on(
         )
     report = _reported(lm, kind, trained, before, measured(), out)
     if out is not None:
-        _save(lm, report, Path(out))
+        lm.save(Path(out) / LM)
+        finish(report, lm, out)
     return report
 
 
@@ -239,45 +145,6 @@ def settings_for(
     return chosen
 
 
-def _described(**rows: Any) -> dict[str, Any]:
-    """Rows by name: their number and their fingerprint."""
-    return {
-        name: {
-            "rows": len(one) if hasattr(one, "__len__") else None,
-            "fingerprint": getattr(one, "fingerprint", None),
-        }
-        for name, one in rows.items()
-        if one is not None
-    }
-
-
-def _keep(tuning: Tuning, out: Path) -> None:
-    """Writes what the run was told, or checks that it is the same."""
-    path = out / TUNING
-    if not path.exists():
-        out.mkdir(parents=True, exist_ok=True)
-        return tuning.save(path)
-    was, now = Tuning.load(path).to_dict(), _plain(tuning)
-    changed = [
-        f"{name} was {was[name]!r} and is {now[name]!r}"
-        for name in ("kind", "trainable", "options", "data", "tokenizer")
-        if was[name] != now[name]
-    ]
-    if changed:
-        raise InputError(
-            f"Expected the tuning that {out} was started with. Received: "
-            f"{'; '.join(changed)}. Use the same choices and data to continue,"
-            " or another folder to start anew."
-        )
-
-
-def _plain(record: Record) -> dict[str, Any]:
-    """A record as JSON would give it back."""
-    import json
-
-    return json.loads(json.dumps(record.to_dict()))
-
-
 def _reported(
     lm: Any,
     kind: str,
@@ -295,36 +162,3 @@ def _reported(
         parameters=count(lm.model.weights),
         model=None if out is None else str(Path(out) / LM),
     )
-
-
-def _save(lm: Any, report: TuneReport, out: Path) -> None:
-    """The model with its card, then the report."""
-    lm.save(out / LM)
-    tuning = Tuning.load(out / TUNING)
-    measures = {
-        f"{name}, {when}": value
-        for when, values in (("before", report.before), ("after", report.after))
-        for name, value in values.items()
-    }
-    data = {
-        f"{name} {key}": value
-        for name, facts in tuning.data.items()
-        for key, value in facts.items()
-    }
-    write_card(
-        out / LM,
-        lm.config,
-        tokenizer=lm.tokenizer.fingerprint,
-        data=data | {"tuned for": report.kind},
-        evaluation=measures,
-        license=lm.origin.license,
-        base_model=lm.origin.repo,
-    )
-    report.save(out / REPORT)
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"  # tensorflow-cpu has another name

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from keras_llm.errors import InputError, check_choice
-from keras_llm.tune.entries import checked_text
+from keras_llm.tune.entries import Entry, checked_text
 from keras_llm.tune.examples import Conversation
 from keras_llm.tune.messages import exchange
 
@@ -98,7 +98,7 @@ TASKS = {
 
 def as_instructions(
     task: Task | str,
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Mapping[str, Any] | Entry],
     names: Mapping[str, str] | None = None,
     answers: Mapping[str, str] | None = None,
     **same: str,
@@ -110,7 +110,8 @@ def as_instructions(
 
     Args:
         task: A task, or the name of one in `TASKS`.
-        records: Dictionaries with the task's fields and its answer.
+        records: Dictionaries with the task's fields and its answer, or what
+            `entries.read_entries` gives.
         names: The records' names of fields that are called otherwise, such
             as `{"summary": "target"}`.
         answers: Words in place of the records' answers, such as
@@ -121,7 +122,7 @@ def as_instructions(
     Raises:
         InputError: The task is unknown, or a record lacks a field, has an
             empty one, or an answer that is none of `answers`; it is named by
-            its number, from 1.
+            file and line, a dictionary by its number, from 1.
 
     Example:
 
@@ -170,13 +171,15 @@ def read_answer(text: str, choices: Sequence[str] = ()) -> str | None:
 
 def _conversations(
     task: Task,
-    records: Iterable[Mapping[str, Any]],
+    records: Iterable[Mapping[str, Any] | Entry],
     names: Mapping[str, str],
     answers: Mapping[str, str] | None,
     same: Mapping[str, str],
 ) -> Iterator[Conversation]:
     for number, record in enumerate(records, 1):
         where = f"record {number}"
+        if isinstance(record, Entry):
+            record, where = record.fields, record.where
         values = {
             name: _value({**same, **record}, names.get(name, name), where)
             for name in (*task.fields, task.answer)
