@@ -1,9 +1,11 @@
 """Adapters over integers, and what is made of models with adapters."""
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +98,17 @@ def test_gradients_over_integers_are_those_over_their_floats():
         gradients.append(tape.gradient(loss, sources))
     for first, second in zip(*gradients, strict=True):
         np.testing.assert_allclose(first, second, atol=1e-5)
+
+
+def test_the_floats_are_freed():
+    model = decoder(CONFIGS["llama"])
+    kernels = [
+        weakref.ref(layer.kernel)
+        for layer in adapters.layers.dense_layers(model).values()
+    ]
+    adapters.quantize_base(model, 4)
+    gc.collect()
+    assert [kernel() for kernel in kernels] == [None] * 21
 
 
 def test_integers_that_cannot_be_are_refused():

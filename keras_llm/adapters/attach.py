@@ -39,7 +39,8 @@ def attach(
     From then on the adapter alone is trained. It changes nothing until it
     is. Any built Keras model will do, a decoder or not; layers of experts
     and `EinsumDense` are no Dense layers and get none. For several devices,
-    call this in the scope that the model was built in.
+    call this in the scope that the model was built in. A model that was
+    compiled must be compiled again, as its optimizer knows other variables.
 
     Args:
         model: A built model; changed in place.

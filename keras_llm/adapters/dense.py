@@ -98,6 +98,9 @@ class AdaptedDense(keras.layers.Dense):
             self.integers = integers
         integers.assign(kernel)
         self._untrack_variable(self._kernel)
+        # Past Keras' own `del`, which collects garbage for each layer. Only
+        # setting it would leave the floats to TensorFlow's list of children.
+        super(keras.layers.Layer, self).__delattr__("_kernel")
         self._kernel = None
 
     def merge(self) -> None:

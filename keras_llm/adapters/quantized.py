@@ -27,7 +27,9 @@ def quantize_base(
 
     The floats are freed, and made again for each product, in training also
     on the way back. Only adapters can be trained then: call `attach`, before
-    or after. Tables, norms, biases and experts stay floats.
+    or after. Tables, norms, biases and experts stay floats. Generation would
+    make the floats for each token: generate from `merged_copy` where there is
+    memory for it.
 
     Args:
         model: A built model; changed in place, and not back.
