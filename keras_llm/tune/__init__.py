@@ -18,6 +18,7 @@ from keras_llm.tune.examples import (
     held_out,
 )
 from keras_llm.tune.instruct import answers_to, chat
+from keras_llm.tune.kept import TuneReport, Tuning
 from keras_llm.tune.labelled import (
     label_ids,
     label_matrix,
@@ -28,7 +29,7 @@ from keras_llm.tune.labelled import (
 from keras_llm.tune.messages import exchange
 from keras_llm.tune.pair_rows import pair_rows, rating_rows
 from keras_llm.tune.pairs import ratings_of, read_pairs, read_ratings
-from keras_llm.tune.run import TuneReport, Tuning, tune_on
+from keras_llm.tune.run import tune_on
 from keras_llm.tune.tagged import read_tagged
 from keras_llm.tune.tasks import TASKS, Task, as_instructions, read_answer
 from keras_llm.tune.text_rows import mix, text_rows_of
