@@ -198,3 +198,22 @@ def test_openapi_tells_what_is_taken(client):
         "/v1/feedback", "/v1/feedback/choice", "/v1/feedback/stats"
     }  # fmt: skip
     assert set(paths["/v1/feedback"]["post"]["responses"]) >= {"200", "404"}
+
+
+def test_an_answer_is_kept_with_the_adapter_that_gave_it(store):
+    from running_server import client_of, tiny_app
+    from served_models import language_model
+
+    from keras_llm import adapters
+
+    lm = language_model("llama")
+    adapters.attach(lm.model, adapters.Lora(rank=2), name="polite")
+    app = tiny_app(lm, hooks={"store": store})
+    with client_of(app) as client:
+        body = {"prompt": "a rose", "max_tokens": 3}
+        told = client.post("/v1/completions", json=body).json()
+        assert post(client, id=told["id"], rating="up").status_code == 200
+        kept = store.answer(told["id"])
+    assert kept.model == "rose-1"
+    assert kept.adapter == adapters.version(lm.model)
+    assert kept.adapter.startswith("polite-")

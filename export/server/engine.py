@@ -74,6 +74,7 @@ class Engine(Protocol):
     Attributes:
         name: What the artifact is called.
         version: Its version, 1 where it has none.
+        adapter: Name and version of the adapter that is on; "" for none.
         host: Tokenizer, chat template and settings.
         most_rows: How many rows it can continue at once.
         rows: The rows that are being continued, in order.
@@ -81,6 +82,7 @@ class Engine(Protocol):
 
     name: str
     version: int
+    adapter: str
     host: HostFiles
     most_rows: int
     rows: list[Row]

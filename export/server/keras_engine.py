@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_llm.adapters import version
 from keras_llm.causal_lm import CausalLM
 from keras_llm.embed import embedder
 from keras_llm.export.host_files import HostFiles
@@ -78,4 +79,5 @@ def engine_of(lm: CausalLM, name: str, most_rows: int) -> StateEngine:
         end_ids=lm.end_ids,
         start_id=lm.start_id,
     )
-    return StateEngine(name, 1, host, KerasGenerator(lm), most_rows)
+    generator, adapter = KerasGenerator(lm), version(lm.model)
+    return StateEngine(name, 1, host, generator, most_rows, adapter)

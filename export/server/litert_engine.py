@@ -39,7 +39,7 @@ class LitertEngine:
         InputError: There is no tokenizer.
     """
 
-    version, most_rows = 1, 1
+    version, most_rows, adapter = 1, 1, ""
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class StateEngine:
         host: Tokenizer, chat template and settings.
         generator: What computes.
         most_rows: Most rows at once.
+        adapter: Name and version of the adapter that is on. Default: none.
     """
 
     def __init__(
@@ -67,9 +68,10 @@ class StateEngine:
         host: HostFiles,
         generator: Generator,
         most_rows: int,
+        adapter: str = "",
     ):
         self.name, self.version, self.host = name, version, host
-        self.most_rows = most_rows
+        self.most_rows, self.adapter = most_rows, adapter
         self.rows: list[Row] = []
         self._generator = generator
         self._state: State | None = None

@@ -91,6 +91,7 @@ class Writer(abc.ABC):
                         prompt=ask.source,
                         text=piece.text,
                         model=self._head.fingerprint,
+                        adapter=self._service.engine.adapter,
                         settings=ask.settings.to_dict(),
                     )
                 )

@@ -16,6 +16,7 @@ from keras_llm.adapters.noise import neftune
 from keras_llm.adapters.quantized import kernel_bytes, quantize_base
 from keras_llm.adapters.settings import Lora
 from keras_llm.adapters.state import AdapterState, restore, state_of
+from keras_llm.adapters.tensors import version
 
 __all__ = [
     "AdapterState",
@@ -42,4 +43,5 @@ __all__ = [
     "state_of",
     "trainable_share",
     "unmerge",
+    "version",
 ]

@@ -1,5 +1,6 @@
 """The arrays of an adapter: taken, checked, put on a model, in a file."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_llm.adapters.attach import activate, put_on
-from keras_llm.adapters.layers import dense_layers, layers_of
+from keras_llm.adapters.layers import active, dense_layers, layers_of
 from keras_llm.adapters.settings import Lora
 from keras_llm.errors import InputError
 from keras_llm.files import holds_only, new_folder, sha256_of
@@ -49,6 +50,25 @@ def values_of(model: keras.Model, name: str) -> Values:
             if variable is not None
         }
     return values
+
+
+def version(model: keras.Model) -> str:
+    """Returns the active adapter's name with a hash of its values, or "".
+
+    Example:
+
+    >>> version(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]))
+    ''
+    """
+    name = active(model)
+    if name is None:
+        return ""
+    digest = hashlib.sha256()
+    for path, arrays in sorted(values_of(model, name).items()):
+        for key, array in sorted(arrays.items()):
+            digest.update(f"{path}/{key}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return f"{name}-{digest.hexdigest()[:8]}"
 
 
 def put_values(

@@ -39,6 +39,7 @@ class Contestant:
 
     def answer(self, prompt: str, load: Callable[[Path], Any]) -> Any:
         """Generates an answer as the store keeps it."""
+        from keras_llm.adapters import version
         from keras_llm.feedback import Answer
 
         lm, asked = load(self.model), self.asked(prompt)
@@ -51,6 +52,7 @@ class Contestant:
             prompt=asked,
             text=text,
             model=str(self.model),
+            adapter=version(lm.model),
             settings=self.settings,
         )
 
