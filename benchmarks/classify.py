@@ -158,6 +158,84 @@ def spam(options: argparse.Namespace) -> dict[str, Any]:
     return {**results, "rows": rows}
 
 
+def dictionary(train: list[Any], test: list[Any]) -> list[list[str]]:
+    """Returns for each word the tag it had most often; "O" for a new one."""
+    seen = collections.defaultdict(collections.Counter)
+    for one in train:
+        for word, tag in zip(one.words, one.labels, strict=True):
+            seen[word][tag] += 1
+    usual = {word: tags.most_common(1)[0][0] for word, tags in seen.items()}
+    return [[usual.get(word, "O") for word in one.words] for one in test]
+
+
+def by_spans(name: str, test: list[Any], found: list[list[str]]) -> dict:
+    """Returns a row: F1 of spans, ours and seqeval's, which must agree."""
+    import warnings
+
+    from seqeval import metrics
+
+    from keras_llm.classify import span_scores
+
+    truth = [list(one.labels) for one in test]
+    ours = span_scores(truth, found)
+    pairs = [
+        a == b
+        for some in zip(truth, found, strict=True)
+        for a, b in zip(*some, strict=True)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of no span at all
+        theirs = {
+            "precision": metrics.precision_score(truth, found),
+            "recall": metrics.recall_score(truth, found),
+            "f1": metrics.f1_score(truth, found),
+        }
+    difference = max(abs(ours[key] - theirs[key]) for key in theirs)
+    if difference > 1e-9:
+        raise SystemExit(f"seqeval differs by {difference}: {ours}, {theirs}")
+    row = {"name": name, "word_accuracy": float(np.mean(pairs))}
+    return row | theirs | {"macro_f1": ours["macro_f1"]}
+
+
+def wnut17(options: argparse.Namespace) -> dict[str, Any]:
+    """Runs the comparison on named entities."""
+    from keras_llm import classify
+    from keras_llm.tune import read_tagged
+
+    train, held, test = (
+        list(read_tagged(options.data / f"wnut17/{name}.conll"))
+        for name in ("train", "dev", "test")
+    )
+    nothing = [["O"] * len(one.words) for one in test]
+    rows = [
+        by_spans('always "O"', test, nothing),
+        by_spans("tag of the word", test, dictionary(train, test)),
+    ]
+    texts = [" ".join(one.words) for one in train]
+    lm = language_model(texts, options.minutes, options.seed)
+    weights = [np.array(weight) for weight in lm.model.weights]
+    for name, choices in {
+        "ours, first token": {"place": "first"},
+        "ours, last token": {},
+        "ours, read twice": {"echo": True},
+    }.items():
+        lm.model.set_weights(weights)
+        tagger = classify.tokens(
+            lm,
+            train,
+            held,
+            epochs=options.epochs,
+            learning_rate=options.rate,
+            ema=options.ema,
+            seed=options.seed,
+            **choices,
+        )
+        rows.append(by_spans(name, test, tagger.predict(test)))
+        print(rows[-1], flush=True)
+    _pairs.show(f"WNUT17, {len(test)} sentences of the test", rows)
+    return {"sentences": [len(train), len(held), len(test)], "rows": rows}
+
+
 def main() -> None:
     """Runs one of the comparisons."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -175,7 +253,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: options.cores])
-    run = {"sms": spam}[options.task]
+    run = {"sms": spam, "wnut17": wnut17}[options.task]
     _pairs.write(options.json, {"task": options.task, **run(options)})
 
 

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _PUBLIC = {
+    "ClassifierReport": "classifier_export",
     "HuggingFaceReport": "hugging_face_export",
     "LitertReport": "litert_report",
     "LitertRunner": "litert_runner",
@@ -16,6 +17,8 @@ _PUBLIC = {
     "ServeSettings": "server.settings",
     "ServingClient": "serving_client",
     "StorageRow": "storage_table",
+    "classifier": "classifier_export",
+    "classifier_litert": "classifier_litert",
     "compare_storages": "storage_compare",
     "create_app": "server.app",
     "hugging_face": "hugging_face_export",

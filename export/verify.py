@@ -68,7 +68,7 @@ def verify_saved_model(
         "inputs": {"prompt": prompts[row : row + 1]},
     }  # fmt: skip
     compared |= also
-    found = _probe(folder, compared, timed, lm.tokenizer.plugins)
+    found = run_probe(folder, compared, timed, lm.tokenizer.plugins)
     for name, case in compared.items():
         case.check(name, prompts, found["found"][name])
     speed = None
@@ -95,7 +95,7 @@ def _longest(lm: CausalLM, compared: dict[str, Case]) -> int | None:
     return sizes.index(max(sizes))
 
 
-def _probe(
+def run_probe(
     folder: str | os.PathLike,
     compared: dict[str, Case],
     timed: dict | None,

@@ -226,7 +226,7 @@ def test_the_report_and_what_is_on_disk(gpt2, llama):
 def test_a_model_that_differs_fails_the_check(llama, monkeypatch):
     # In this process: what the other process does is tested with `gpt2`.
     monkeypatch.setattr(
-        "keras_llm.export.verify._probe",
+        "keras_llm.export.verify.run_probe",
         lambda folder, compared, timed, _: answer(
             str(folder), {k: c.call() for k, c in compared.items()}, timed
         ),

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_llm.classify import folder as folders
 from keras_llm.classify.encoding import encode_texts, texts_of
-from keras_llm.classify.forward import Forward, drops
+from keras_llm.classify.forward import Forward, drops, softmax
 from keras_llm.classify.model import ClassifierModel
 from keras_llm.classify.settings import ClassifierSettings
 from keras_llm.errors import InputError
@@ -23,6 +23,9 @@ class Classifier:
         tokenizer: The tokenizer of its decoder.
         settings: Labels, how texts are read, temperature and threshold.
         report: What its training came to.
+
+    Attributes:
+        forward: From id lists to logits, a `Forward`.
 
     Raises:
         InputError: The model has another number of classes.
@@ -55,7 +58,7 @@ class Classifier:
             )
         self.model, self.tokenizer = model, tokenizer
         self.settings, self.report = settings, report or {}
-        self._forward = Forward(model)
+        self.forward = Forward(model)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ class Classifier:
         pairs = texts_of(texts, self.settings.pairs)
         rows, _ = encode_texts(pairs, self.tokenizer, self.settings.ids)
         if samples is None:
-            return self._stacked(self._forward(rows))
+            return self._stacked(self.forward(rows))
         if samples < 1 or not drops(self.model):
             raise InputError(
                 "Expected samples of 1 or more of a model with dropout. "
@@ -99,7 +102,7 @@ class Classifier:
                 f"{'with' if drops(self.model) else 'without'}. Train it "
                 "with dropout=0.1 or so."
             )
-        passes = [self._forward(rows, dropout=True) for _ in range(samples)]
+        passes = [self.forward(rows, dropout=True) for _ in range(samples)]
         return np.stack([self._stacked(one) for one in passes])
 
     def probabilities(
@@ -125,8 +128,7 @@ class Classifier:
         scaled = np.asarray(logits, np.float64) / self.temperature
         if self.settings.many:
             return _sigmoid(scaled).astype(np.float32)
-        powers = np.exp(scaled - scaled.max(-1, keepdims=True))
-        return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)
+        return softmax(scaled)
 
     def predict(self, texts: Iterable[Any]) -> list[Any]:
         """Returns the label of each text, or the tuple of its labels.

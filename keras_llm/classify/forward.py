@@ -104,3 +104,15 @@ def drops(model: Any) -> bool:
     """
     layers = model._flatten_layers()
     return any(isinstance(one, Dropout) and one.rate for one in layers)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of logits `(..., classes)`, float32.
+
+    Example:
+
+    >>> softmax(np.zeros((1, 2))).tolist()
+    [[0.5, 0.5]]
+    """
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    return (powers / powers.sum(-1, keepdims=True)).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_llm.classify import folder as folders
-from keras_llm.classify.forward import Forward
+from keras_llm.classify.forward import Forward, softmax
 from keras_llm.classify.model import ClassifierModel
 from keras_llm.classify.settings import TaggerSettings
 from keras_llm.classify.spans import Span, span_scores, spans_of
@@ -24,6 +24,9 @@ class Tagger:
         tokenizer: The tokenizer of its decoder.
         settings: Labels, and how words are read.
         report: What its training came to.
+
+    Attributes:
+        forward: From id lists to logits, a `Forward`.
 
     Raises:
         InputError: The model has another number of classes.
@@ -56,7 +59,7 @@ class Tagger:
             )
         self.model, self.tokenizer = model, tokenizer
         self.settings, self.report = settings, report or {}
-        self._forward = Forward(model)
+        self.forward = Forward(model)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -87,11 +90,15 @@ class Tagger:
             for number, words in enumerate(rows)
             for window in windows_of(words, self.tokenizer, self.settings)
         ]
-        logits = self._forward([window.ids for _, window in windows])
+        logits = self.forward([window.ids for _, window in windows])
         for (number, window), one in zip(windows, logits, strict=True):
             inside = window.words >= 0
-            found[number][window.words[inside]] = _softmax(one[inside])
+            found[number][window.words[inside]] = self.of_logits(one[inside])
         return found
+
+    def of_logits(self, logits: np.ndarray) -> np.ndarray:
+        """Returns the probabilities of logits `(..., labels)`, float32."""
+        return softmax(logits)
 
     def predict(
         self, sentences: Iterable[Sequence[str] | Tagged]
@@ -169,8 +176,3 @@ def _words(sentence: Any) -> Sequence[str]:
             "cut; sentence.split() may do."
         )
     return sentence.words if isinstance(sentence, Tagged) else sentence
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
