@@ -1,12 +1,15 @@
 """Distillation: a small model learns what a larger one would say."""
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_llm.conversation import required
+from keras_llm.data.counts import Counts
 from keras_llm.errors import InputError
 from keras_llm.progress import track
 from keras_llm.train.losses import TokenLoss, token_loss
@@ -105,7 +108,8 @@ def teacher_answers(
     """Yields conversations whose last answer is the teacher's own.
 
     Distillation by sequences: `tune.chat` on them teaches a student of any
-    vocabulary. Empty answers are left out.
+    vocabulary. Left out, and counted on standard error, is what the teacher's
+    context has no room for, and what it has nothing to say to.
 
     Args:
         teacher: A `CausalLM` with a chat template.
@@ -113,8 +117,7 @@ def teacher_answers(
         **settings: As for `CausalLM.chat`.
 
     Raises:
-        InputError: The teacher has no chat template, or a conversation does
-            not fit its context.
+        InputError: The teacher has no chat template.
 
     Source: Kim & Rush 2016, https://arxiv.org/abs/1606.07947.
 
@@ -131,9 +134,19 @@ def teacher_answers(
     >>> len(answered) <= 1
     True
     """
+    template = required(teacher.chat_template)
+    counts, most = Counts("teacher's answers"), teacher.config.context_length
     for one in track(list(conversations), "asking the teacher"):
         *before, last = one.messages
-        answer = "".join(teacher.chat(list(before), **settings)).strip()
-        if answer:
-            said = (*before, {**last, "content": answer})
-            yield dataclasses.replace(one, messages=said)
+        ids, _ = template.encode(teacher.tokenizer, before, True)
+        if len(ids) >= most:
+            counts.drop(one.where, f"longer than its {most} tokens")
+            continue
+        answer = "".join(teacher.chat(before, **settings)).strip()
+        if not answer:
+            counts.drop(one.where, "without an answer")
+            continue
+        said = (*before, {**last, "content": answer})
+        yield dataclasses.replace(one, messages=said)
+    if counts.dropped:
+        print(f"left out {counts.reasons()}", file=sys.stderr)
