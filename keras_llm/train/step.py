@@ -161,7 +161,8 @@ class TokenTrainer(BackendStep):
     ) -> Any:
         """Returns the decoder's logits; with targets, their loss sums."""
         if targets is None:
-            return self.decoder(inputs, training=training)
+            own = _own_inputs(self.decoder, inputs)
+            return self.decoder(own, training=training)
         return self.objective(self.decoder, inputs, targets, weights, training)
 
     @property
@@ -277,3 +278,11 @@ class TokenTrainer(BackendStep):
                 "train.distribution(...).scope(), and call fit."
             )
         return distribution_of(decoder)
+
+
+def _own_inputs(model: keras.Model, inputs: Any) -> Any:
+    """What a model reads; the rest of a batch is for the objective."""
+    known = getattr(model, "input", None)
+    if not isinstance(inputs, dict) or not isinstance(known, dict):
+        return inputs
+    return {name: inputs[name] for name in inputs if name in known}

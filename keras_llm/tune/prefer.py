@@ -21,7 +21,7 @@ from keras_llm.tune.reference import with_reference
 
 OBJECTIVE = "objective.json"  # in a run's folder: the constants of its loss
 DEFAULTS: dict[str, Any] = {"learning_rate": 1e-5, "weight_decay": 0.0}
-Rated = Iterable[Pair] | Iterable[Rating]
+Rated = Iterable[Pair | Rating]
 
 
 def prefer(
@@ -226,22 +226,27 @@ def _rows(
 ) -> ArrayRows:
     """Pairs as the rows that a loss takes."""
     arguments = (tokenizer, chat, context_length, too_long)
-    rated = list(rated)
-    singles = [one for one in rated if isinstance(one, Rating)]
-    if loss.config.kind != "kto":
-        if singles:
-            raise InputError(
-                f"Expected pairs for {loss.config.kind!r}. Received: single "
-                f'answers, such as {singles[0].where}. Pass kind="kto", or '
-                "pairs from tune.read_pairs."
-            )
-        return pair_rows(rated, *arguments)
-    ratings = [
+    if loss.config.kind == "kto":
+        return kto_rows(_ratings(rated), *arguments)
+    given = list(rated)
+    pairs = [one for one in given if isinstance(one, Pair)]
+    if len(pairs) < len(given):
+        single = next(one for one in given if isinstance(one, Rating))
+        raise InputError(
+            f"Expected pairs for {loss.config.kind!r}. Received: single "
+            f'answers, such as {single.where}. Pass kind="kto", or pairs '
+            "from tune.read_pairs."
+        )
+    return pair_rows(pairs, *arguments)
+
+
+def _ratings(rated: Rated) -> list[Rating]:
+    """Ratings, and pairs as two ratings each."""
+    return [
         one
         for some in rated
         for one in ([some] if isinstance(some, Rating) else ratings_of([some]))
     ]
-    return kto_rows(ratings, *arguments)
 
 
 def _decoder(reference: Any, lm: Any) -> Any:

@@ -134,7 +134,7 @@ class Rollouts:
         if self._last is None or self._last[0] != first:
             self._last = (first, self._drawn(first, seed))
             if self._file is not None and self.config.updates > 1:
-                self._write(first, self._last[1])
+                self._write(self._file, *self._last)
         return self._last[1]
 
     def _drawn(self, step: int, seed: int) -> Batch:
@@ -233,10 +233,12 @@ class Rollouts:
         flat = tf.nest.flatten((inputs, targets, weights))
         return kinds, [array.shape for array in flat]
 
-    def _write(self, step: int, batch: Batch) -> None:
+    def _write(self, path: Path, step: int, batch: Batch) -> None:
         inputs, targets, weights = batch
-        with atomic_path(self._file) as temporary, open(temporary, "wb") as f:
-            np.savez(f, step=step, targets=targets, weights=weights, **inputs)
+        others = {"targets": targets, "weights": weights}
+        arrays: dict[str, Any] = {"step": np.array(step), **others, **inputs}
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
 
     def _read(self, step: int) -> Batch:
         if self._file is not None and self._file.exists():
