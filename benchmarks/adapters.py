@@ -205,7 +205,7 @@ def main() -> None:
     """Measures, prints one table, writes JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", metavar="PATH", help="write the rows here")
-    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--ways", nargs="*", default=list(WAYS))
     parser.add_argument("--small", action="store_true", help="a tiny decoder")
     parser.add_argument("--child", help=argparse.SUPPRESS)

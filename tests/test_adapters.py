@@ -145,24 +145,14 @@ def test_fit_changes_the_adapter_and_nothing_else(rows, dora):
     assert changed == trained
 
 
-def test_a_stopped_run_goes_on_as_if_never_stopped(rows, tmp_path):
-    def build():
-        model = tiny_run.build()
-        attach(model, Lora(rank=2, dropout=0.2))
-        return model
-
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch == 3:
-                raise KeyboardInterrupt
-
-    whole = tiny_run.train(rows, None, build())
-    with pytest.raises(KeyboardInterrupt):
-        tiny_run.train(rows, tmp_path, build(), callbacks=[Stop()])
-    rest = tiny_run.train(rows, tmp_path, build())
-    assert rest.loss == whole.loss
-    with pytest.raises(InputError, match="lora_a"):
-        tiny_run.train(rows, tmp_path, tiny_run.build(), steps=12)
+def test_a_recomputed_block_drops_the_same(rows):
+    """Where layers are called again, nobody tells them of training."""
+    losses = []
+    for remat in (False, True):
+        model = tiny_run.build(remat=remat)
+        attach(model, Lora(rank=2, dropout=0.3, targets=EVERY))
+        losses.append(tiny_run.train(rows, None, model, steps=4).loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
 @pytest.mark.parametrize(

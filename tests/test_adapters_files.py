@@ -216,3 +216,5 @@ def test_a_saved_model_goes_on_in_a_new_process(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert float(done.stdout.split()[-1]) == whole
+    with pytest.raises(InputError, match="lora_a"):
+        tiny_run.train(rows, tmp_path / "run", tiny_run.build())

@@ -145,10 +145,14 @@ class Block(keras.layers.Layer):
             y, losses[:] = self.mlp.mix(y, training)
             return y
 
+        def plain(y: Any) -> Any:
+            # Said, as an adapter in it may drop: see `call`.
+            return self.mlp(y, training=training)
+
         x = self._residual(
             x,
             lambda y: self.attention(y, rotary, mask, training=training),
-            mix if self.config.experts else self.mlp,
+            mix if self.config.experts else plain,
             training,
         )
         return (x, *losses)

@@ -145,7 +145,9 @@ class MixtureOfExperts(keras.layers.Layer):
         shares = ops.cast(self._shares(scores, best), self.compute_dtype)
         y = dispatch(rows, chosen, shares, self._weights(), self.expert)
         y = ops.reshape(y, ops.shape(x))
-        return (y + self.shared(x) if self.shared else y), losses
+        if self.shared:
+            y = y + self.shared(x, training=training)
+        return y, losses
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """Returns the input's shape."""

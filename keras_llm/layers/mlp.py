@@ -96,8 +96,9 @@ class MLP(keras.layers.Layer):
         self.up.build(input_shape)
         self.down.build((*input_shape[:-1], self.inner_dim))
 
-    def call(self, x: Any) -> Any:
-        """Applies the projections; see the class."""
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        """Applies the projections, to which Keras passes `training` on."""
+        del training
         if self.gate:
             return self.down(GATED[self.kind](self.gate(x), self.up(x)))
         return self.down(PLAIN[self.kind](self.up(x)))
