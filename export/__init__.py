@@ -18,7 +18,7 @@ _PUBLIC = {
     "ServingClient": "serving_client",
     "StorageRow": "storage_table",
     "classifier": "classifier_export",
-    "classifier_litert": "classifier_litert",
+    "classifier_litert": "classifier_tflite",
     "compare_storages": "storage_compare",
     "create_app": "server.app",
     "hugging_face": "hugging_face_export",

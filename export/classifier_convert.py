@@ -42,13 +42,15 @@ def _function(one: Any, width: int) -> Any:
     """From padded ids to probabilities."""
     import tensorflow as tf
 
+    from keras_llm.classify.forward import row_inputs
+
     settings = one.settings
     spec = tf.TensorSpec([1, width], tf.int32, "tokens")
 
     @tf.function(input_signature=[spec], autograph=False)
     def function(tokens: tf.Tensor) -> dict[str, tf.Tensor]:
         inside = tf.cast(tokens >= 0, tf.int32)
-        inputs = {"tokens": tf.maximum(tokens, 0), "segments": inside}
+        inputs = row_inputs(tf.maximum(tokens, 0), inside)
         logits = one.model(inputs) / getattr(settings, "temperature", 1.0)
         if one.model.pooling is not None:
             logits = logits[:, 0]

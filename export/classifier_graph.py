@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_llm.classify import Classifier
+from keras_llm.classify.forward import row_inputs
 from keras_llm.export.prompt_graph import PromptGraph
 from keras_llm.export.token_graph import traced
 from keras_llm.stopping import SEPARATOR
@@ -44,7 +45,7 @@ class ClassifierGraph:
         tokens = rows.to_tensor(0, shape=[None, None])
         lengths = tf.cast(rows.row_lengths(), tf.int32)
         inside = tf.sequence_mask(lengths, tf.shape(tokens)[1], tf.int32)
-        logits = self._model({"tokens": tokens, "segments": inside})[:, 0]
+        logits = self._model(row_inputs(tokens, inside))[:, 0]
         scaled = logits / self._settings.temperature
         if self._settings.many:
             return self._several(tf.sigmoid(scaled))

@@ -1,10 +1,15 @@
 """Classifiers: the model, its loss, its rows, training, saving."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
+import contract
 import keras
 import numpy as np
 import pytest
+import served_models
 import tensorflow as tf
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -99,6 +104,29 @@ def test_texts_in_one_row_are_classified_as_alone(family, pooling):
         np.testing.assert_allclose(together[row, place], alone, atol=2e-6)
 
 
+@pytest.mark.parametrize("family", contract.CONFIGS)
+def test_every_family_classifies(family):
+    lm = served_models.language_model(family, num_layers=2)
+    made = ClassifierSettings(
+        labels=("a", "b", "c"), ids=Ids(length=64, end=lm.tokenizer.eos_id)
+    )
+    classifier = Classifier(sequence_model(lm, 3), lm.tokenizer, made)
+    # LongRope's factors are those of the longest text of a row.
+    times = 0 if family == "longrope" else 3
+    texts = ["a rose", "the king who was upon a time " * times, "said"]
+    examples = [
+        Labelled(text, (n,)) for text, n in zip(texts, "abc", strict=True)
+    ]
+    rows, _ = rows_of(examples, lm.tokenizer, made, None)
+    together = classifier.model(rows.inputs).numpy()
+    together = together[rows.weights > 0][
+        np.argsort(rows.targets[rows.weights > 0])
+    ]
+    np.testing.assert_allclose(
+        together, classifier.logits(texts), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_the_decoder_is_shared_and_its_config_kept():
     lm = language_model()
     model = sequence_model(lm.model, 2)
@@ -140,7 +168,12 @@ def batch(many: bool = False):
         targets = random.integers(0, 2, (5, 3)).astype("float32")
     weights = random.uniform(0.5, 2, targets.shape).astype("float32")
     rows = text_rows(documents, targets, weights, lm.tokenizer)
-    logits = np.stack([model(ids[None]).numpy()[0, 0] for ids in documents])
+    logits = np.stack(
+        [
+            keras.ops.convert_to_numpy(model(ids[None]))[0, 0]
+            for ids in documents
+        ]
+    )
     return model, rows, logits, targets, weights
 
 
@@ -400,3 +433,26 @@ def test_sms_is_read_and_made_into_rows(shared_data):
     rows, cut = rows_of(examples, lm.tokenizer, made, None)
     assert rows.weights.sum() == 5574 and rows.targets.sum() == 747
     assert cut > 1000 and rows.context_length == 24
+
+
+ON_JAX = """
+import test_classify as t
+model, rows, logits, targets, weights = t.batch()
+loss = t.OneLabel()(model, rows.inputs, rows.targets, rows.weights)
+classifier = t.sequence(t.language_model(), t.COLOURS + t.BEASTS, steps=60,
+    learning_rate=0.02, pooling="attention")
+found = classifier.predict([text for text, _ in t.COLOURS])
+print(len(logits), sum(one == "colour" for one in found) > 7)
+"""
+
+
+def test_jax_trains_too():
+    pytest.importorskip("jax")
+    found = subprocess.run(
+        [sys.executable, "-c", ON_JAX],
+        cwd=os.path.dirname(__file__),
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.strip() == "5 True", found.stderr[-2000:]

@@ -83,8 +83,7 @@ def compiled(model: Any, training: bool = False) -> Any:
     """
 
     def function(tokens: Any, segments: Any) -> Any:
-        inputs = {"tokens": tokens, "segments": segments}
-        return model(inputs, training=training)
+        return model(row_inputs(tokens, segments), training=training)
 
     if keras.backend.backend() != "tensorflow":
         return function
@@ -92,6 +91,28 @@ def compiled(model: Any, training: bool = False) -> Any:
 
     specs = [tf.TensorSpec([None, None], tf.int32)] * 2
     return tf.function(function, input_signature=specs, autograph=False)
+
+
+def row_inputs(tokens: Any, segments: Any) -> dict[str, Any]:
+    """Returns the inputs of rows with one text each, padding behind it.
+
+    Args:
+        tokens: int32 `(rows, time)`.
+        segments: int32 of the same shape: 1 in the text, 0 in padding.
+
+    Returns:
+        `tokens`, `positions` and `segments`; positions are 0 in padding, as
+        in training: some families ask for the highest one.
+
+    Example:
+
+    >>> inputs = row_inputs(np.array([[5, 6, 0]]), np.array([[1, 1, 0]]))
+    >>> inputs["positions"].numpy().tolist()
+    [[0, 1, 0]]
+    """
+    order = ops.arange(ops.shape(tokens)[1], dtype="int32")
+    positions = ops.expand_dims(order, 0) * ops.cast(segments, "int32")
+    return {"tokens": tokens, "positions": positions, "segments": segments}
 
 
 def drops(model: Any) -> bool:
