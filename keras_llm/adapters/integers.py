@@ -5,6 +5,7 @@ made a second time on the way back, so that the memory of a step holds the
 integers of all layers and the floats of one.
 """
 
+import contextlib
 from typing import Any
 
 import keras
@@ -95,7 +96,9 @@ class IntegerKernel(keras.layers.Layer):
         dtype = keras.backend.standardize_dtype(x.dtype)
 
         def product(x: Any) -> Any:
-            return ops.matmul(x, self.floats(dtype))
+            with _after(x):
+                kernel = self.floats(dtype)
+            return ops.matmul(x, kernel)
 
         return keras.remat(product)(x) if training else product(x)
 
@@ -125,3 +128,16 @@ class IntegerKernel(keras.layers.Layer):
             trainable=False,
             autocast=False,
         )
+
+
+def _after(x: Any) -> contextlib.AbstractContextManager:
+    """Has what is computed inside wait for `x`.
+
+    TensorFlow's graphs would else make the floats of all layers at the start
+    of a step, as they follow from variables alone. XLA looks after memory.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies([x])
