@@ -99,7 +99,7 @@ class Classifier(Record):
     def __post_init__(self):
         _check_where(self.where)
         if isinstance(self.function, str):
-            object.__setattr__(self, "function", _imported(self.function))
+            object.__setattr__(self, "function", imported(self.function))
         if not 0 < self.threshold <= 1:
             raise InputError(
                 "Expected a threshold above 0, at most 1. Received: "
@@ -251,7 +251,17 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).translate(_HIDDEN).casefold()
 
 
-def _imported(name: str) -> Callable[[str], Any]:
+def imported(name: str) -> Callable[..., Any]:
+    """Returns a function by its name, "module:name".
+
+    Raises:
+        InputError: It cannot be imported, or is no function.
+
+    Example:
+
+    >>> imported("math:sqrt")(9)
+    3.0
+    """
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)

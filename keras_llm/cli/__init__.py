@@ -11,6 +11,7 @@ from keras_llm.cli import (  # noqa: F401
     feedback,
     finetune,
     finetune_answers,
+    finetune_grpo,
     finetune_labels,
     hub,
     info,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from keras_llm.cli.app import PANELS, app, below
 from keras_llm.cli.console import command
@@ -18,7 +19,8 @@ from keras_llm.cli.finetune_data import (
     some,
     texts_of,
 )
-from keras_llm.cli.finetune_options import ChatOptions, Options, TextOptions
+from keras_llm.cli.finetune_kept import then
+from keras_llm.cli.finetune_options import Options
 from keras_llm.cli.finetune_run import (
     Recipe,
     keep_adapter,
@@ -28,12 +30,26 @@ from keras_llm.cli.finetune_run import (
     show_samples,
     split,
 )
+from keras_llm.cli.finetune_tasks import ChatOptions, TextOptions
 from keras_llm.cli.model import load_model
 from keras_llm.errors import InputError, check_choice
 
 GENERAL = 200_000  # characters of general text that are measured
 
-tuning = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+FLAVOURS = ("text", "chat", "classify", "tokens", "prefer", "reward", "grpo")
+
+
+class Flavours(TyperGroup):
+    """The flavours in the order of the work."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Returns the names, those of the plainest data first."""
+        return [name for name in FLAVOURS if name in self.commands]
+
+
+tuning = typer.Typer(
+    cls=Flavours, no_args_is_help=True, rich_markup_mode="rich"
+)
 Flavour = Callable[[Any], None]
 
 
@@ -134,12 +150,9 @@ def text(options: TextOptions) -> None:
         keep_adapter(lm, out)
         return report, lm
 
-    then = [
-        command("generate", "The ", "--model", out),
-        command("evaluate", out),
-        command("export", out),
-    ]
-    run("text", options, tuned, then, replay)
+    words = (("generate", "The ", "--model", out), ("evaluate", out))
+    lines = [command(*one) for one in (*words, ("export", out))]
+    run("text", options, tuned, lines, replay)
 
 
 @flavour(
@@ -169,7 +182,8 @@ def chat(options: ChatOptions) -> None:
         recipe.keep(out)
         if teacher is not None and options.distill == "answers":
             path = out / f"teacher-{recipe.digest}.jsonl"
-            talks, teacher = _answered(teacher, talks, path), None
+            most = (options.context_length or lm.config.context_length) // 2
+            talks, teacher = _answered(teacher, talks, path, most), None
         report = tune.chat(
             lm,
             talks,
@@ -183,13 +197,7 @@ def chat(options: ChatOptions) -> None:
         keep_adapter(lm, out)
         return report, lm
 
-    then = [
-        command("chat", out),
-        command("export", out),
-        command("serve", out),
-    ]
-    run("chat", options, tuned, then)
-    show_samples(out)
+    run("chat", options, tuned, then(out), show=show_samples)
 
 
 def _common(options: Any) -> dict[str, Any]:
@@ -243,10 +251,12 @@ def _teacher(path: Path | None) -> Any:
     return None if path is None else load_model(path)
 
 
-def _answered(teacher: Any, talks: list, path: Path) -> list:
+def _answered(teacher: Any, talks: list, path: Path, most: int) -> list:
     """Conversations with the teacher's answers, asked for once."""
     from keras_llm import tune
 
     if not path.exists():
-        keep_talks(path, tune.teacher_answers(teacher, talks))
+        keep_talks(
+            path, tune.teacher_answers(teacher, talks, max_new_tokens=most)
+        )
     return read_all(tune.read_conversations, [path])

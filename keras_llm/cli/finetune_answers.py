@@ -8,20 +8,35 @@ from typing import Any
 
 from keras_llm.cli.console import command
 from keras_llm.cli.finetune import flavour, joint_of, with_template
+from keras_llm.cli.finetune_kept import (
+    measured,
+    report_of,
+    settings_of,
+    spoken,
+    tell,
+    then,
+    trainable,
+)
 from keras_llm.cli.finetune_run import (
     Recipe,
-    keep_adapter,
     load,
     run,
     split,
 )
-from keras_llm.cli.finetune_tasks import PreferOptions
+from keras_llm.cli.finetune_tasks import (
+    PreferOptions,
+    RewardOptions,
+)
 from keras_llm.cli.model import load_model
 from keras_llm.errors import check_choice
 
 LOSSES = ("dpo", "ipo", "kto", "orpo", "simpo")
-RATE, LORA_RATE = 1e-5, 5e-5
-PLOT = "margins.png"
+PLOT, JUDGE = "margins.png", "reward"
+USE = (
+    "from keras_llm.tune import RewardModel\n\n"
+    'judge = RewardModel.load("FOLDER")\n'
+    'print(judge.score(["A question"], ["An answer"]))'
+)
 
 
 @flavour(
@@ -42,10 +57,8 @@ def prefer(options: PreferOptions) -> None:
 
     def tuned(recipe: Recipe) -> tuple[Any, Any]:
         from keras_llm import tune
-        from keras_llm.tune.prefer import prefer as tune_on_pairs
-        from keras_llm.tune.preference import Preference
 
-        loss = Preference(
+        loss = tune.Preference(
             options.loss,
             beta=options.beta,
             label_smoothing=options.label_smoothing,
@@ -55,11 +68,11 @@ def prefer(options: PreferOptions) -> None:
         read = functools.partial(reader, joint=joint_of(lm))
         pairs, held = split(options, read)
         reference = options.reference and load_model(options.reference)
-        what, settings = _trainable(options), _settings(options, pairs)
+        what, settings = trainable(options), settings_of(options, pairs)
         recipe.keep(out)
-        _told("prefer", options, lm, pairs, held, loss.config.to_dict())
+        tell("prefer", options, lm, pairs, held, loss.config.to_dict())
         with what.on(lm.model):
-            trained = tune_on_pairs(
+            trained = tune.prefer(
                 lm,
                 pairs,
                 kind=loss,
@@ -71,89 +84,65 @@ def prefer(options: PreferOptions) -> None:
                 **settings,
             )
         _plot(out)
-        return _finished("prefer", lm, trained, out), lm
+        return spoken("prefer", lm, trained, out, {}, measured(out)), lm
 
-    then = [
-        command("chat", out),
-        command("export", out),
-        command("serve", out),
-    ]
-    run("prefer", options, tuned, then, _paths(options.reference))
+    run("prefer", options, tuned, then(out), _paths(options.reference))
 
 
-def _trainable(options: Any) -> Any:
-    from keras_llm.tune import Trainable
+@flavour(
+    RewardOptions,
+    "keras-llm finetune reward runs/tuned --data pairs.jsonl --output "
+    "runs/reward",
+)
+def reward(options: RewardOptions) -> None:
+    """Learn to score answers from pairs: a reward model (Bradley-Terry).
 
-    neftune = getattr(options, "neftune", None)
-    return Trainable(**options.trainable(), neftune=neftune)
+    Data are as for `finetune prefer`. The model is in OUTPUT/reward; it can
+    be the --reward of `finetune grpo`.
+    """
+    out = options.output
+
+    def tuned(recipe: Recipe) -> tuple[Any, Any]:
+        from keras_llm import tune
+
+        lm = with_template(load(options), options.template)
+        read = functools.partial(tune.read_pairs, joint=joint_of(lm))
+        pairs, held = split(options, read)
+        what, settings = trainable(options), settings_of(options, pairs)
+        recipe.keep(out)
+        tell("reward", options, lm, pairs, held, {})
+        with what.on(lm.model):
+            judge = tune.reward(
+                lm,
+                pairs,
+                validation=held or None,
+                context_length=options.context_length,
+                too_long=options.too_long,
+                out=out,
+                **settings,
+            )
+        judge.save(out / JUDGE)
+        return _scored(lm, judge, out), None
+
+    run("reward", options, tuned, [command("info", out)])
 
 
-def _settings(options: Any, examples: list) -> dict[str, Any]:
-    """Settings of `train.fit` with defaults for this many examples."""
-    from keras_llm.tune.run import settings_for
+def _scored(lm: Any, judge: Any, out: Path) -> Any:
+    """Writes the card of a reward model; returns the report."""
+    from keras_llm.tune.kept import finish
 
-    given = options.settings()
-    epochs = given.pop("epochs", None)
-    given.setdefault("learning_rate", LORA_RATE if options.lora else RATE)
-    return settings_for(examples, _trainable(options), epochs, given)
-
-
-def _told(
-    kind: str,
-    options: Any,
-    lm: Any,
-    examples: list,
-    held: list,
-    chosen: dict[str, Any],
-) -> None:
-    """Writes tuning.json."""
-    from keras_llm.tune.kept import told
-
-    told(
-        *(kind, options.output, lm, _trainable(options).to_dict()),
-        {"train": examples, "validation": held or None},
-        chosen,
+    report = report_of(
+        *("reward", judge.model, judge.report, out / JUDGE),
+        *({}, measured(out)),
     )
-
-
-def _finished(kind: str, lm: Any, trained: Any, out: Path) -> Any:
-    """Saves the model with its cards; returns the report."""
-    from keras_llm.adapters.frozen import count
-    from keras_llm.tune.kept import LM, TuneReport, finish
-
-    lm.save(out / LM)
-    keep_adapter(lm, out)
-    report = TuneReport(
-        kind=kind,
-        train=trained.to_dict(),
-        before={},
-        after=_measured(out),
-        trained_parameters=trained.parameters,
-        parameters=count(lm.model.weights),
-        model=str(out / LM),
-    )
-    finish(report, lm, out)
+    finish(report, lm, out, task="text-classification", use=USE)
     return report
-
-
-def _measured(out: Path) -> dict[str, float]:
-    """The measures on validation rows that were written last."""
-    from keras_llm.train import read_history
-
-    found: dict[str, float] = {}
-    for line in read_history(out / "metrics.jsonl"):
-        found |= {
-            name.removeprefix("validation_"): value
-            for name, value in line.items()
-            if name.startswith("validation_")
-        }
-    return found
 
 
 def _plot(out: Path) -> None:
     """Draws the margins, where matplotlib is."""
     from keras_llm.train import read_history
-    from keras_llm.tune.prefer import plot_preference
+    from keras_llm.tune import plot_preference
 
     if importlib.util.find_spec("matplotlib") is not None:
         plot_preference(read_history(out / "metrics.jsonl"), out / PLOT)

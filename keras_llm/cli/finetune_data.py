@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_llm.cli.finetune_options import ChatOptions, Options, named
+from keras_llm.cli.finetune_options import Options, named
+from keras_llm.cli.finetune_tasks import ChatOptions
 from keras_llm.files import write_text
 
 FEW = 10  # documents of a file: below, the end of each is held out

@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_llm.cli.console import command
 from keras_llm.cli.finetune import flavour
+from keras_llm.cli.finetune_kept import report_of
 from keras_llm.cli.finetune_options import Options, named
 from keras_llm.cli.finetune_run import Recipe, load, run, split
 from keras_llm.cli.finetune_tasks import ClassifyOptions, TokensOptions
@@ -131,18 +132,12 @@ def _trained(
 
 def _kept(kind: str, options: Options, one: Any, lm: Any) -> Any:
     """Writes the card and the report; returns the report."""
-    from keras_llm.adapters.frozen import count
-    from keras_llm.tune.kept import TuneReport, finish
+    from keras_llm.tune.kept import finish
 
-    training = one.report["training"]
-    report = TuneReport(
-        kind=kind,
-        train=training,
-        before={},
-        after=_numbers(one.report.get("validation", {})),
-        trained_parameters=training["parameters"],
-        parameters=count(one.model.weights),
-        model=str(options.output / "classifier"),
+    report = report_of(
+        *(kind, one.model, one.report["training"]),
+        options.output / "classifier",
+        *({}, _numbers(one.report.get("validation", {}))),
     )
     use = USE[type(one).__name__]
     task = f"{'text' if kind == 'classify' else 'token'}-classification"

@@ -86,6 +86,7 @@ def run(
     tune: Tune,
     next_commands: Iterable[str],
     files: Iterable[Path] = (),
+    show: Callable[[Path], None] = lambda out: None,
 ) -> None:
     """Tunes, unless that is done already, and shows what came of it.
 
@@ -96,6 +97,7 @@ def run(
             Returns the `TuneReport`, and the `CausalLM` or None.
         next_commands: Commands worth running next.
         files: Files of data besides `--data` and `--validation`.
+        show: Shows something of the folder before the table.
 
     Raises:
         InputError: The folder holds something else than this run.
@@ -120,6 +122,7 @@ def run(
             tuned, lm = tune(recipe)
         done = tuned.to_dict()
     merged = _merged(out, lm) if getattr(options, "merge", False) else {}
+    show(out)
     report(f"Tuned {out}", {**_facts(done, out), **merged}, *next_commands)
 
 
