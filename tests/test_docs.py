@@ -86,3 +86,12 @@ def test_the_python_tour_runs(tmp_path):
     tour = "\n".join(blocks(section("Python"), "python"))
     assert tour, "README.md's section `## Python` has no python block"
     subprocess.run([sys.executable, "-c", tour], cwd=tmp_path, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["adapters.md"])
+def test_the_python_of_a_page_runs(name, tmp_path):
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    script = "\n".join(blocks(text, "python"))
+    assert script, f"{name} has no python block"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
