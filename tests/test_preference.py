@@ -1,7 +1,13 @@
 """Preference tuning: the objective on packed pairs, references, a whole run."""
 
+import json
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
+import preference_steps
 import pytest
 
 import keras_llm as kl
@@ -316,3 +322,16 @@ def test_constants_out_of_range_are_refused(constants):
 def test_metrics_need_margins_to_be_drawn(tmp_path):
     with pytest.raises(InputError, match="with margins"):
         plot_preference([{"step": 1, "loss": 1.0}], tmp_path / "a.png")
+
+
+def test_each_loss_learns_the_same_on_jax():
+    done = subprocess.run(
+        [sys.executable, preference_steps.__file__],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == pytest.approx(preference_steps.losses(), rel=2e-3)

@@ -11,13 +11,8 @@ from keras_llm.errors import InputError
 from keras_llm.tokenizers import HostTokenizer
 from keras_llm.tune import Pair, exchange
 from keras_llm.tune.best_of import best_of_n
-from keras_llm.tune.reward_model import (
-    BradleyTerry,
-    RewardModel,
-    RewardSettings,
-    reward,
-    scored_rows,
-)
+from keras_llm.tune.bradley_terry import BradleyTerry, scored_rows
+from keras_llm.tune.reward_model import RewardModel, RewardSettings, reward
 
 TOKENIZER = HostTokenizer.train(["a"], 261, progress=False)
 PAIRS = [

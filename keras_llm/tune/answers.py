@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from keras_llm.conversation import all_end_ids, chosen_template, required
 from keras_llm.errors import InputError
-from keras_llm.generate import TokenGenerator
 from keras_llm.sampling import GenerationSettings
 from keras_llm.tokenizers.chat_template import ChatTemplate
 from keras_llm.tune.pair_rows import PLAIN
@@ -70,7 +69,6 @@ class Answering:
         else:
             ends = all_end_ids(lm.tokenizer, self.template, given=())
         self.end_id = ends[0] if ends else None
-        self._generator = TokenGenerator(lm.model, ends[:1])
 
     def encode(self, question: Question) -> list[int]:
         """Returns the ids of a question, up to where the answer begins.
@@ -116,9 +114,11 @@ class Answering:
             seed=seed,
             **sampling,
         )
-        state = self._generator.start(prompts, settings)
-        state = self._generator.advance(state, self.max_new_tokens)
-        rows, ended = self._generator.rows(state), state["ended"].numpy()
+        ends = () if self.end_id is None else (self.end_id,)
+        generator = self.lm._compiled(ends)  # kept there from call to call
+        state = generator.start(prompts, settings)
+        state = generator.advance(state, self.max_new_tokens)
+        rows, ended = generator.rows(state), state["ended"].numpy()
         return [
             self._answer(ids, bool(done))
             for ids, done in zip(rows, ended, strict=True)

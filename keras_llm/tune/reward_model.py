@@ -6,9 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 
 from keras_llm.conversation import chosen_template, required
 from keras_llm.data.array_rows import ArrayRows
@@ -16,8 +14,7 @@ from keras_llm.errors import InputError
 from keras_llm.records import Record
 from keras_llm.tokenizers.chat_template import ChatTemplate
 from keras_llm.train import fit
-from keras_llm.train.losses import TokenLoss
-from keras_llm.train.objective import Objective, tokens_seen
+from keras_llm.tune.bradley_terry import BradleyTerry, scored_rows
 from keras_llm.tune.encoding import encode_chat, encode_plain
 from keras_llm.tune.examples import Message, Pair
 from keras_llm.tune.messages import exchange
@@ -26,43 +23,6 @@ from keras_llm.tune.reference import same_model
 
 DEFAULTS: dict[str, Any] = {"learning_rate": 1e-5, "weight_decay": 0.0}
 Prompt = str | Sequence[Message]
-
-
-class BradleyTerry(Objective):
-    """`-log sigmoid(chosen - rejected)` of two scores, the mean over pairs.
-
-    The model gives `(rows, 2, 1)` for `inputs["texts"]` of 1 and 2. Shown
-    beside the loss: `accuracy`, the share of pairs whose chosen answer has
-    the higher score, and `margin`, by how much.
-
-    Source: Ouyang et al. 2022, https://arxiv.org/abs/2203.02155 equation 1.
-
-    Example:
-
-    >>> BradleyTerry().metrics
-    ('margin', 'tokens')
-    """
-
-    likelihood = False
-    metrics = ("margin", "tokens")
-
-    def __call__(
-        self,
-        model: keras.Model,
-        inputs: Any,
-        targets: Any,
-        weights: Any,
-        training: bool | None = None,
-    ) -> TokenLoss:
-        """Returns the sums of a batch."""
-        scores = ops.cast(model(inputs, training=training), "float32")
-        margin, rows = scores[:, 0, 0] - scores[:, 1, 0], weights[:, 0]
-        loss = ops.sum(-ops.log_sigmoid(margin) * rows)
-        correct = ops.cast((ops.sign(margin) + 1) / 2, "float32")
-        return TokenLoss(
-            *(loss, loss, ops.sum(rows), ops.sum(correct * rows)),
-            (ops.sum(margin * rows), tokens_seen(inputs)),
-        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -109,7 +69,18 @@ class RewardModel:
     Raises:
         InputError: The tokenizer lacks special tokens of the template.
 
-    Example: see `keras_llm.tune.reward_model.reward`.
+    Example:
+
+    >>> from keras_llm import DecoderConfig, build_decoder
+    >>> from keras_llm.classify import sequence_model
+    >>> from keras_llm.tokenizers import HostTokenizer
+    >>> decoder = build_decoder(DecoderConfig(vocabulary_size=261,
+    ...     context_length=16, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> judge = RewardModel(sequence_model(decoder, classes=1),
+    ...     HostTokenizer.train(["a"], 261, progress=False),
+    ...     RewardSettings(context_length=16))
+    >>> judge.score(["a", "a"], ["b", "cd"]).shape
+    (2,)
     """
 
     def __init__(
@@ -279,43 +250,6 @@ def reward(
         context_length=length, template=_as_json(lm.tokenizer, chat)
     )
     return RewardModel(model, lm.tokenizer, about, report.to_dict())
-
-
-def scored_rows(rows: ArrayRows) -> ArrayRows:
-    """Returns rows of pairs as those of two texts, their ends included.
-
-    The last token of a full row is only a target in `pair_rows`; here it is
-    read, because the score is read there.
-
-    Args:
-        rows: From `pair_rows`.
-
-    Returns:
-        Rows with one more token and "texts", int32 `(rows, 2)`; targets and
-        weights `(rows, 1)`, which say no more than that there is a pair.
-
-    Example:
-
-    >>> from keras_llm.tokenizers import HostTokenizer
-    >>> tokenizer = HostTokenizer.train(["a"], 261, progress=False)
-    >>> rows = scored_rows(pair_rows([Pair(exchange("a"), "b", "cd")],
-    ...     tokenizer, "plain", context_length=8))
-    >>> rows.inputs["tokens"].tolist()
-    [[256, 97, 98, 256, 256, 97, 99, 100, 256]]
-    """
-    inside = (rows.weights[:, -1:] > 0).astype(np.int32)
-    last = {
-        "tokens": rows.targets[:, -1:] * inside,
-        "positions": (rows.inputs["positions"][:, -1:] + 1) * inside,
-        "segments": rows.inputs["segments"][:, -1:] * inside,
-    }
-    inputs = {
-        name: np.concatenate([rows.inputs[name], column], 1)
-        for name, column in last.items()
-    }
-    inputs["texts"] = np.tile(np.array([1, 2], np.int32), (len(rows), 1))
-    nothing = np.zeros((len(rows), 1), np.int32)
-    return ArrayRows(inputs, nothing, None, rows.tokenizer, rows.name)
 
 
 def _as_json(tokenizer: Any, chat: ChatTemplate | str) -> dict | None:
