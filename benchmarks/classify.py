@@ -11,10 +11,11 @@ TF-IDF (scikit-learn); and the same decoder that was not pretrained. The
 accuracy is that of the natural distribution (one in eight is spam) and of a
 balanced part of the test (all spam, and as many others).
 
-wnut17: named entities. Pretrained on the words of the training sentences,
-then tuned on their tags, by span F1 of seqeval on the test set. Beside it: "O"
-for every word, which is the majority, and the tag that each word had most
-often in training.
+wnut17: named entities. Pretrained on the words of the training sentences and
+on WikiText-2, then tuned on the tags, with a fifth of the weight on words that
+are no entity; by span F1 of seqeval on the test set, which must agree with
+ours. Beside it: "O" for every word, which is the majority, and the tag that
+each word had most often in training.
 """
 
 import argparse
@@ -28,8 +29,15 @@ from typing import Any
 import _pairs
 import numpy as np
 
-CONTEXT, VOCABULARY = 128, 4096
+CONTEXT = 128
+VOCABULARY = {"sms": 4096, "wnut17": 2048}
+OUTSIDE = {"O": 0.2}  # weight of words that are no entity
 SHARES = (0.7, 0.8)  # to learn from, and up to where validation goes
+VARIANTS = {
+    "ours, first token": {"place": "first"},
+    "ours, last token": {},
+    "ours, read twice": {"echo": True},
+}
 SIZE = {"num_layers": 4, "hidden_dim": 192, "num_heads": 6}
 
 
@@ -47,14 +55,16 @@ def sms(data: Path, seed: int) -> list[list[Any]]:
     return [[examples[i] for i in part] for part in parts]
 
 
-def language_model(texts: list[str], minutes: float, seed: int) -> Any:
+def language_model(
+    texts: list[str], size: int, minutes: float, seed: int
+) -> Any:
     """Returns a small language model of texts; 0 minutes: not trained."""
     import keras
 
     import keras_llm as kl
 
     keras.utils.set_random_seed(seed)
-    tokenizer = kl.BytePairTokenizer.train(texts, VOCABULARY, progress=False)
+    tokenizer = kl.BytePairTokenizer.train(texts, size, progress=False)
     config = kl.DecoderConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         context_length=CONTEXT,
@@ -114,7 +124,8 @@ def spam(options: argparse.Namespace) -> dict[str, Any]:
     for name, minutes in (("not pretrained", 0), ("ours", options.minutes)):
         begin = time.perf_counter()
         texts = [one.text for one in train]
-        lm = language_model(texts, minutes, options.seed)
+        size = VOCABULARY["sms"]
+        lm = language_model(texts, size, minutes, options.seed)
         ready = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             classifier = classify.sequence(
@@ -149,7 +160,7 @@ def spam(options: argparse.Namespace) -> dict[str, Any]:
     if options.plot:
         title = (
             f"SMS spam: {len(train)} labelled texts, pretrained here for "
-            f"{options.minutes:g} minutes"
+            f"{options.minutes:g} min"
         )
         classify.plot_curve(
             history, options.plot, title, results["ours"]["accuracy"]
@@ -194,7 +205,22 @@ def by_spans(name: str, test: list[Any], found: list[list[str]]) -> dict:
     if difference > 1e-9:
         raise SystemExit(f"seqeval differs by {difference}: {ours}, {theirs}")
     row = {"name": name, "word_accuracy": float(np.mean(pairs))}
+    theirs = {key: float(value) for key, value in theirs.items()}
     return row | theirs | {"macro_f1": ours["macro_f1"]}
+
+
+def wikipedia(data: Path) -> list[str]:
+    """Returns the paragraphs of WikiText-2's validation and test sets."""
+    return [
+        line.strip()
+        for name in ("valid", "test")
+        for line in _lines(data / f"wikitext2/{name}.txt")
+        if len(line) > 50  # no titles
+    ]
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split("\n")
 
 
 def wnut17(options: argparse.Namespace) -> dict[str, Any]:
@@ -212,18 +238,18 @@ def wnut17(options: argparse.Namespace) -> dict[str, Any]:
         by_spans("tag of the word", test, dictionary(train, test)),
     ]
     texts = [" ".join(one.words) for one in train]
-    lm = language_model(texts, options.minutes, options.seed)
-    weights = [np.array(weight) for weight in lm.model.weights]
-    for name, choices in {
-        "ours, first token": {"place": "first"},
-        "ours, last token": {},
-        "ours, read twice": {"echo": True},
-    }.items():
+    texts = texts * 3 + wikipedia(options.data)
+    size = VOCABULARY["wnut17"]
+    lm = language_model(texts, size, options.minutes, options.seed)
+    weights = lm.model.get_weights()
+    for name, choices in VARIANTS.items():
         lm.model.set_weights(weights)
         tagger = classify.tokens(
             lm,
             train,
             held,
+            class_weights=OUTSIDE,
+            dropout=0.3,
             epochs=options.epochs,
             learning_rate=options.rate,
             ema=options.ema,
@@ -243,7 +269,7 @@ def main() -> None:
     parser.add_argument("task", choices=("sms", "wnut17"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--epochs", type=float, default=6.0)
+    parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--pooling", default="mean")
     parser.add_argument("--ema", type=float)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import tensorflow as tf
-from test_classify import BEASTS, COLOURS, FAMILIES, language_model
+from labelled_texts import BEASTS, COLOURS, FAMILIES, language_model
 from test_classify_tags import settings as tagger_settings
 
 from keras_llm import export

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from labelled_texts import BEASTS, COLOURS, language_model
 from scipy import optimize, special
 from sklearn import metrics
-from test_classify import BEASTS, COLOURS, language_model
 
 from keras_llm.classify import (
     Classifier,

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from labelled_texts import language_model
 from seqeval import metrics
-from test_classify import language_model
 
 from keras_llm.classify import (
     Ids,
