@@ -9,7 +9,7 @@ from keras_llm.sampling import GenerationSettings
 from keras_llm.tokenizers.chat_template import ChatTemplate
 from keras_llm.tune.pair_rows import PLAIN
 from keras_llm.tune.questions import Question
-from keras_llm.tune.rewards import Reward, checked
+from keras_llm.tune.rewards import Reward, judged
 
 
 class Answer(NamedTuple):
@@ -189,8 +189,6 @@ def mean_reward(
     for at in range(0, len(asked), batch_size):
         some = slice(at, at + batch_size)
         answers = answering(prompts[some], temperature, seed + at)
-        for question, answer in zip(asked[some], answers, strict=True):
-            total += checked(
-                reward, question.text, answer.text, question.record
-            )
+        texts = [answer.text for answer in answers]
+        total += sum(judged(reward, asked[some], texts))
     return total / len(asked)

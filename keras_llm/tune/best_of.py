@@ -8,7 +8,7 @@ from keras_llm.tune.answers import Answering
 from keras_llm.tune.examples import Message
 from keras_llm.tune.messages import exchange
 from keras_llm.tune.questions import Question
-from keras_llm.tune.rewards import Reward, checked
+from keras_llm.tune.rewards import Reward, judged
 
 
 class Candidate(NamedTuple):
@@ -84,11 +84,7 @@ def best_of_n(
     answers = asking(
         [asking.encode(question)] * n, temperature, seed, **sampling
     )
-    found = [
-        Candidate(
-            answer.text,
-            checked(judge, question.text, answer.text, question.record),
-        )
-        for answer in answers
-    ]
+    texts = [answer.text for answer in answers]
+    scores = judged(judge, [question] * n, texts)
+    found = list(map(Candidate, texts, scores))
     return sorted(found, key=lambda one: -one.score)

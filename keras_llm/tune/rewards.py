@@ -7,10 +7,11 @@ Any function of yours will do.
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_llm.errors import InputError
+from keras_llm.tune.questions import Question
 
 Reward = Callable[[str, str, Mapping[str, Any]], float]
 
@@ -111,6 +112,41 @@ REWARDS: dict[str, Callable[..., Reward]] = {
 """The rewards by name."""
 
 
+def judged(
+    reward: Reward, questions: Sequence[Question], answers: Sequence[str]
+) -> list[float]:
+    """Returns what a reward says of each answer.
+
+    A `RewardModel`, or whatever has a method `score`, gets them all at once,
+    with all messages of their prompts.
+
+    Args:
+        reward: A reward.
+        questions: One for each answer.
+        answers: Texts.
+
+    Raises:
+        InputError: A reward is no finite number.
+
+    Example:
+
+    >>> judged(exact(), [Question(({"role": "user", "content": "3+4="},),
+    ...     {"answer": "7"})], ["7"])
+    [1.0]
+    """
+    score = getattr(reward, "score", None)
+    if score is not None:
+        values = score([one.prompt for one in questions], answers)
+        return [
+            _finite(value, answer)
+            for value, answer in zip(values, answers, strict=True)
+        ]
+    return [
+        checked(reward, one.text, answer, one.record)
+        for one, answer in zip(questions, answers, strict=True)
+    ]
+
+
 def checked(reward: Reward, prompt: str, answer: str, record: Any) -> float:
     """Returns what a reward says, as a float.
 
@@ -122,7 +158,10 @@ def checked(reward: Reward, prompt: str, answer: str, record: Any) -> float:
     >>> checked(lambda prompt, answer, record: True, "", "", {})
     1.0
     """
-    value = reward(prompt, answer, record)
+    return _finite(reward(prompt, answer, record), answer)
+
+
+def _finite(value: Any, answer: str) -> float:
     try:
         found = float(value)
     except (TypeError, ValueError):

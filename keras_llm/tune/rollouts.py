@@ -18,7 +18,7 @@ from keras_llm.tune.group_policy import GroupPolicyConfig, advantages
 from keras_llm.tune.preference_losses import token_log_probabilities
 from keras_llm.tune.questions import Question
 from keras_llm.tune.reference import base_model
-from keras_llm.tune.rewards import Reward, checked
+from keras_llm.tune.rewards import Reward, judged
 
 FILE = "rollout.npz"  # in a run's folder: the newest answers
 
@@ -145,14 +145,11 @@ class Rollouts:
         entropy = np.random.SeedSequence((seed, turn))
         start = int(entropy.generate_state(1, np.uint64)[0] >> 3)
         answers = self.answering(prompts, self.config.temperature, start)
-        rewards = [
-            checked(self.reward, one.text, answer.text, one.record)
-            for one, answer in zip(
-                (self.questions[i] for i in np.repeat(asked, group)),
-                answers,
-                strict=True,
-            )
-        ]
+        rewards = judged(
+            self.reward,
+            [self.questions[i] for i in asked for _ in range(group)],
+            [answer.text for answer in answers],
+        )
         return self._with_scores(self._rows(prompts, answers, rewards))
 
     def _chosen(self, turn: int, seed: int) -> list[int]:
