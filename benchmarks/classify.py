@@ -34,9 +34,9 @@ VOCABULARY = {"sms": 4096, "wnut17": 2048}
 OUTSIDE = {"O": 0.2}  # weight of words that are no entity
 SHARES = (0.7, 0.8)  # to learn from, and up to where validation goes
 VARIANTS = {
-    "ours, first token": {"place": "first"},
-    "ours, last token": {},
-    "ours, read twice": {"echo": True},
+    "ours, first token": {},
+    "ours, last token": {"place": "last"},
+    "ours, last, read twice": {"place": "last", "echo": True},
 }
 SIZE = {"num_layers": 4, "hidden_dim": 192, "num_heads": 6}
 

@@ -46,7 +46,18 @@ def evaluate(classifier: Any, examples: Any) -> dict[str, Any]:
     Raises:
         InputError: A label is unknown, or scikit-learn is missing.
 
-    Example: see `keras_llm.classify.sequence`.
+    Example:
+
+    >>> from keras_llm import BytePairTokenizer, DecoderConfig, build_decoder
+    >>> from keras_llm.classify import (Classifier, ClassifierSettings, Ids,
+    ...     sequence_model)
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> decoder = build_decoder(DecoderConfig(vocabulary_size=264,
+    ...     context_length=16, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> classifier = Classifier(sequence_model(decoder, 2), tokenizer,
+    ...     ClassifierSettings(labels=("a", "b"), ids=Ids(length=16)))
+    >>> evaluate(classifier, [("rose", "a"), ("is", "b")])["examples"]
+    2
     """
     need_scikit_learn()
     examples = labelled(examples)

@@ -4,6 +4,8 @@ The decoder's head, from hidden states to the vocabulary, is replaced by one
 to the labels; everything below is the decoder's own, weights included.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -30,7 +32,13 @@ class ClassifierModel(keras.Model):
         classes: How many labels there are.
         dropout: Share of the head's inputs that training drops.
 
-    Example: see `sequence_model`.
+    Example:
+
+    >>> from keras_llm import build_decoder
+    >>> model = sequence_model(build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2)), 2)
+    >>> isinstance(model, ClassifierModel), model.config.hidden_dim
+    (True, 8)
     """
 
     config: DecoderConfig
@@ -180,16 +188,35 @@ def blank_model(
     return _build(decoder, classes, pooling, dropout, None)
 
 
-def rest_unused(model: ClassifierModel) -> None:
-    """Freezes the head of an untied decoder, which a classifier never runs.
+@contextlib.contextmanager
+def unused_at_rest(model: ClassifierModel) -> Iterator[None]:
+    """Freezes the head of an untied decoder inside of the block.
 
-    It has no gradient, but weight decay would shrink it.
+    A classifier never runs it, so it has no gradient, but weight decay would
+    shrink it.
 
-    Example: see `keras_llm.classify.sequence`.
+    Example:
+
+    >>> from keras_llm import build_decoder
+    >>> model = sequence_model(build_decoder(DecoderConfig(vocabulary_size=9,
+    ...     context_length=8, num_layers=1, hidden_dim=8, num_heads=2,
+    ...     tie_embeddings=False)), classes=2)
+    >>> with unused_at_rest(model):
+    ...     UNUSED in {one.path for one in model.trainable_variables}
+    False
     """
-    for variable in model.weights:
-        if variable.path == UNUSED:
-            variable.trainable = False
+    unused = [
+        variable
+        for variable in model.trainable_variables
+        if variable.path == UNUSED
+    ]
+    for variable in unused:
+        variable.trainable = False
+    try:
+        yield
+    finally:
+        for variable in unused:
+            variable.trainable = True
 
 
 def _build(

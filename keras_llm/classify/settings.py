@@ -131,8 +131,8 @@ class TaggerSettings(Record):
         labels: The tags, in the order of the classes.
         ids: How words become rows; `end` and `between` are not used.
         dropout: As in `token_model`.
-        place: The token of a word that is labelled: "last" has seen the
-            whole word, "first" only its beginning.
+        place: The token of a word that is labelled: "first", as is usual,
+            or "last", which has seen the whole word.
         echo: Whether the words are read twice, and labelled the second
             time, so that a word has seen those after it.
 
@@ -144,13 +144,13 @@ class TaggerSettings(Record):
     Example:
 
     >>> TaggerSettings(labels=("B-x", "O"), ids=Ids(length=8)).place
-    'last'
+    'first'
     """
 
     labels: tuple[str, ...]
     ids: Ids
     dropout: float = 0.0
-    place: str = LAST
+    place: str = FIRST
     echo: bool = False
 
     def __post_init__(self) -> None:

@@ -151,7 +151,18 @@ def evaluate_tags(tagger: Tagger, sentences: Sequence[Tagged]) -> dict:
     Raises:
         InputError: A tag is unknown.
 
-    Example: see `keras_llm.classify.tokens`.
+    Example:
+
+    >>> from keras_llm import BytePairTokenizer, DecoderConfig, build_decoder
+    >>> from keras_llm.classify import Ids, token_model
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> decoder = build_decoder(DecoderConfig(vocabulary_size=264,
+    ...     context_length=16, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> tagger = Tagger(token_model(decoder, 2), tokenizer,
+    ...     TaggerSettings(labels=("B-flower", "O"), ids=Ids(length=16)))
+    >>> evaluate_tags(tagger, [Tagged(("a", "rose"), ("O", "B-flower"))]
+    ...     )["kinds"]["flower"]["support"]
+    1
     """
     truth = [list(one.labels) for one in sentences]
     tag_ids(sentences, tagger.labels)

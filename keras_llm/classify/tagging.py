@@ -12,7 +12,7 @@ from keras_llm.classify.encoding import ids_for
 from keras_llm.classify.model import token_model
 from keras_llm.classify.objectives import OneLabel
 from keras_llm.classify.rows import tag_rows
-from keras_llm.classify.settings import LAST, TaggerSettings
+from keras_llm.classify.settings import FIRST, TaggerSettings
 from keras_llm.classify.tagger import Tagger, evaluate_tags
 from keras_llm.classify.training import Trainable, freeze, keep, run
 from keras_llm.classify.words import windows_of
@@ -28,7 +28,7 @@ def tokens(
     trainable: Trainable = "all",
     dropout: float = 0.1,
     class_weights: ClassWeights = None,
-    place: str = LAST,
+    place: str = FIRST,
     echo: bool = False,
     length: int | None = None,
     epochs: float | None = None,
@@ -46,8 +46,7 @@ def tokens(
         trainable, dropout, class_weights, epochs, batch_size: As in
             `sequence`, for sentences.
         place: Which token of a word is labelled, the others have no weight:
-            "last", because a decoder's token has seen only what is before
-            it, or "first".
+            "first", or "last", which has seen the whole word.
         echo: Whether the sentence is read twice and labelled the second
             time, so that a word knows those after it too. Takes twice the
             tokens.

@@ -17,7 +17,7 @@ from keras_llm.classify.encoding import (
     texts_of,
 )
 from keras_llm.classify.metrics import evaluate, need_scikit_learn
-from keras_llm.classify.model import rest_unused, sequence_model
+from keras_llm.classify.model import sequence_model, unused_at_rest
 from keras_llm.classify.objectives import ManyLabels, OneLabel
 from keras_llm.classify.rows import text_rows
 from keras_llm.classify.settings import MANY, ONE, ClassifierSettings
@@ -188,7 +188,6 @@ def freeze(model: Any, trainable: Trainable) -> None:
     else:
         own = (trainable,) if isinstance(trainable, str) else tuple(trainable)
         adapters.freeze(model, own + head)
-    rest_unused(model)
 
 
 def run(
@@ -229,16 +228,17 @@ def run(
     defaults |= {"log_every": every, "weight_decay": 0.01}
     for name in ("validate_every", "checkpoint_every", "sample_every"):
         defaults[name] = 2 * every
-    return fit(
-        model,
-        rows,
-        validation_rows=validation,
-        tokenizer=tokenizer,
-        objective=objective,
-        out=out,
-        batch_size=size,
-        **(defaults | settings),
-    )
+    with unused_at_rest(model):
+        return fit(
+            model,
+            rows,
+            validation_rows=validation,
+            tokenizer=tokenizer,
+            objective=objective,
+            out=out,
+            batch_size=size,
+            **(defaults | settings),
+        )
 
 
 def lines_every(steps: int | None) -> int:

@@ -55,7 +55,7 @@ def windows_of(
     >>> settings = TaggerSettings(labels=("B-x", "O"), ids=Ids(length=8))
     >>> [window] = windows_of(["ab", "c"], tokenizer, settings)
     >>> window.ids.tolist(), window.words.tolist()
-    ([97, 98, 32, 99], [-1, 0, -1, 1])
+    ([97, 98, 32, 99], [0, -1, 1, -1])
     """
     room = settings.ids.room // (2 if settings.echo else 1)
     pieces = _pieces(words, tokenizer, room)
