@@ -63,9 +63,11 @@ def read_config(name: str, known: list[str]) -> dict[str, Any]:
 
     Example:
 
-    >>> read_config("chat-lora", ["lora", "lora_targets", "epochs",
-    ...     "learning_rate"])["lora"]
-    16
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "mine.yaml"
+    >>> _ = path.write_text("lora-alpha: 16")
+    >>> read_config(str(path), ["lora", "lora_alpha"])
+    {'lora_alpha': 16}
     """
     path = _found(name)
     values = {

@@ -83,15 +83,17 @@ def keep_talks(path: Path, talks: Iterable[Any]) -> None:
 
 
 def cut(text: str, share: float) -> tuple[str, str]:
-    """Returns a text without its end, and its end, cut at a line.
+    """Returns a text without its end, and its end, cut at a line if possible.
 
     Example:
 
-    >>> cut("one\\ntwo\\nthree\\nfour\\n", 0.25)
+    >>> cut("one\\ntwo\\nthree\\nfour\\n", 0.2)
     ('one\\ntwo\\nthree\\n', 'four\\n')
     """
-    place = text.find("\n", round(len(text) * (1 - share))) + 1
-    place = place or round(len(text) * (1 - share))
+    wanted = round(len(text) * (1 - share))
+    place = text.rfind("\n", 0, wanted) + 1
+    if place < wanted / 2:  # lines too long to be cut at
+        place = wanted
     return text[:place], text[place:]
 
 
