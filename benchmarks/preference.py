@@ -68,8 +68,17 @@ def likelier(lm: Any, some: list[Any]) -> float:
     return float((scored[:, 0] > scored[:, 1]).mean())
 
 
-def measured(lm: Any, kind: str, some: list[Any]) -> dict[str, float]:
-    """Returns the metrics of a loss with the model as its own reference."""
+def measured(
+    lm: Any, kind: str, some: list[Any], start: Any = None
+) -> dict[str, float]:
+    """Returns the metrics of a loss.
+
+    Args:
+        lm: The model.
+        kind: The loss.
+        some: Pairs.
+        start: The reference. Default: the model itself.
+    """
     from keras_llm import tune
     from keras_llm.train.scoring import score_rows
 
@@ -77,7 +86,7 @@ def measured(lm: Any, kind: str, some: list[Any]) -> dict[str, float]:
     if kind == "kto":
         make, rated = tune.kto_rows, list(tune.ratings_of(some))
     rows = make(rated, lm.tokenizer, lm.chat_template, LENGTH)
-    rows = tune.with_reference(rows, lm.model)
+    rows = tune.with_reference(rows, (start or lm).model)
     return score_rows(lm.model, rows, tune.Preference(kind), 16)
 
 
@@ -121,6 +130,9 @@ def tuned(
     found |= {
         "accuracy before": before["accuracy"],
         "training accuracy": last["accuracy"],
+        "against the start": measured(
+            *(lm, "dpo", test), kl.CausalLM.load(start)
+        )["accuracy"],
         "likelier unaided": likelier(lm, test),
         "seconds": time.monotonic() - started,
     }
