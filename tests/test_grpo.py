@@ -212,7 +212,8 @@ def test_answers_are_those_of_generate():
 # === The run ===
 
 
-def test_answers_are_drawn_from_the_weights_of_the_moment():
+@pytest.mark.parametrize("folder", [None, "run"])
+def test_answers_are_drawn_from_the_weights_of_the_moment(folder, tmp_path):
     lm = language_model()
     drawn, after = [], [digest(lm.model)]
 
@@ -224,7 +225,8 @@ def test_answers_are_drawn_from_the_weights_of_the_moment():
         def on_train_batch_end(self, batch, logs=None):
             after.append(digest(lm.model))
 
-    learn(lm, reward, callbacks=[Note()])
+    out = folder and tmp_path / folder  # with it the wait for data is timed
+    learn(lm, reward, callbacks=[Note()], out=out)
     assert drawn == list(np.repeat(after[:-1], 8))
     assert len(set(after)) == 5
 
@@ -362,6 +364,7 @@ def test_a_bad_reward_is_named():
         ({"loss": "ppo"}, "loss"),
         ({"max_new_tokens": 14}, "at most 2 tokens"),
         ({"updates": 3, "out": "run"}, "multiple of updates"),
+        ({"steps_per_execution": 2, "log_every": 2}, "drawn between"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(

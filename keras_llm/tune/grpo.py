@@ -153,6 +153,11 @@ def _reference(reference: Any, lm: Any) -> Any:
 
 
 def _check(config: GroupPolicyConfig, settings: TrainConfig, out: Any) -> None:
+    if settings.steps_per_execution > 1:
+        raise InputError(
+            "Expected steps_per_execution=1: answers are drawn between two "
+            f"steps. Received: {settings.steps_per_execution}. Leave it out."
+        )
     if out is not None and settings.checkpoint_every % config.updates:
         raise InputError(
             f"Expected checkpoint_every as a multiple of updates="
