@@ -1,6 +1,7 @@
 """keras-llm finetune on tiny models and files, as a person would run it."""
 
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ from tuning_files import FLAVOURS, MODELS, fill, given, tuned
 
 from keras_llm import CausalLM, adapters
 from keras_llm.cli import finetune_run
+from keras_llm.train import read_history
 from keras_llm.tune import TuneReport, Tuning
 from keras_llm.zoo import recipes
 
@@ -148,6 +150,27 @@ def test_other_data_in_the_folder_is_refused(here):
     answer = run(*words)
     assert answer.exit_code == 2
     assert "more.txt has another content" in answer.stderr
+
+
+def test_an_adapter_goes_on_or_gets_a_successor(here):
+    """Either way preferences begin at the model as it is: loss log(2)."""
+    words = ("--lora-targets", "all-linear", "--learning-rate", 0.1)
+    must(
+        *("finetune", "chat", "model", "--data", "chats.jsonl", "--lora", 2),
+        *("--steps", 8, "--samples", 0, "--output", "runs/first", *words),
+    )
+    for name, more in (("on", ()), ("new", ("--lora", 4))):
+        out = Path("runs") / name
+        answer = run(
+            *("finetune", "prefer", "runs/first", "--data", "pairs.jsonl"),
+            *("--steps", 1, "--precision", "float32", "--output", out, *more),
+        )
+        assert answer.exit_code == 0, answer.output
+        assert ("is merged" in answer.stderr) == bool(more)
+        [line] = read_history(out / "metrics.jsonl")
+        assert line["loss"] == pytest.approx(math.log(2), abs=1e-5)
+        lora = adapters.lora_of(CausalLM.load(out / "lm").model, "default")
+        assert lora.rank == (4 if more else 2)
 
 
 def test_a_teacher_teaches_by_logits_and_by_answers(here):

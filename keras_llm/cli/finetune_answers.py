@@ -10,6 +10,7 @@ from keras_llm.cli.console import command
 from keras_llm.cli.finetune import flavour, joint_of, with_template
 from keras_llm.cli.finetune_kept import (
     measured,
+    reference_of,
     report_of,
     settings_of,
     spoken,
@@ -27,7 +28,6 @@ from keras_llm.cli.finetune_tasks import (
     PreferOptions,
     RewardOptions,
 )
-from keras_llm.cli.model import load_model
 from keras_llm.errors import check_choice
 
 LOSSES = ("dpo", "ipo", "kto", "orpo", "simpo")
@@ -67,7 +67,7 @@ def prefer(options: PreferOptions) -> None:
         reader = tune.read_ratings if options.loss == "kto" else tune.read_pairs
         read = functools.partial(reader, joint=joint_of(lm))
         pairs, held = split(options, read)
-        reference = options.reference and load_model(options.reference)
+        reference = reference_of(options, lm)
         what, settings = trainable(options), settings_of(options, pairs)
         recipe.keep(out)
         tell("prefer", options, lm, pairs, held, loss.config.to_dict())

@@ -10,6 +10,7 @@ from typing import Any
 from keras_llm.cli.finetune import flavour, with_template
 from keras_llm.cli.finetune_answers import JUDGE
 from keras_llm.cli.finetune_kept import (
+    reference_of,
     settings_of,
     spoken,
     tell,
@@ -54,6 +55,7 @@ def grpo(options: GrpoOptions) -> None:
         judge, what = reward_of(options.reward), trainable(options)
         settings = settings_of(options, [*questions] * options.group, 64, 1.0)
         chosen = {name: getattr(options, name) for name in SCALARS}
+        reference = reference_of(options, lm) if options.kl else None
         recipe.keep(out)
         tell("grpo", options, lm, questions, held, chosen)
 
@@ -70,7 +72,11 @@ def grpo(options: GrpoOptions) -> None:
         with what.on(lm.model):
             before = rewarded()
             trained = tune.grpo(
-                lm, questions, judge, out=out, **chosen, **settings
+                *(lm, questions, judge),
+                reference=reference,
+                out=out,
+                **chosen,
+                **settings,
             )
         first, last = drawn(out)
         return (

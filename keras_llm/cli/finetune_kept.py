@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_llm.cli.console import command
 from keras_llm.cli.finetune_run import keep_adapter
+from keras_llm.cli.model import load_model
 
 RATE, LORA_RATE = 1e-5, 5e-5  # of preferences and rewards
 
@@ -29,6 +30,25 @@ def settings_of(
         epochs = often
     given.setdefault("learning_rate", LORA_RATE if options.lora else RATE)
     return settings_for(examples, trainable(options), epochs, given)
+
+
+def reference_of(options: Any, lm: Any) -> Any:
+    """Returns the decoder to keep to, or None for the usual one.
+
+    A model whose adapter goes on learning keeps to what it is now, not to
+    the base below the adapter.
+
+    Args:
+        options: `lora`, and `reference` where there is one.
+        lm: The `CausalLM`, before it is tuned.
+    """
+    from keras_llm.adapters import adapter_names, merged_copy
+
+    path = getattr(options, "reference", None)
+    if path is not None:
+        return merged_copy(load_model(path).model)
+    goes_on = adapter_names(lm.model) and not options.lora
+    return merged_copy(lm.model) if goes_on else None
 
 
 def tell(

@@ -129,14 +129,24 @@ def run(
 def load(options: Options) -> Any:
     """Loads the model in the precision to train in.
 
-    What is new in it, such as a classifier's head, follows from the seed.
+    What is new in it, such as a classifier's head, follows from the seed. A
+    new adapter goes on the weights with the one that is there.
     """
     import keras
 
+    from keras_llm.adapters import adapter_names, merged_copy
     from keras_llm.train import choose_precision
 
     keras.utils.set_random_seed(options.seed)
-    return load_model(options.model, choose_precision(options.precision))
+    lm = load_model(options.model, choose_precision(options.precision))
+    if options.lora and adapter_names(lm.model):
+        typer.echo(
+            f"The adapter of {options.model} is merged into its weights, and "
+            "a new one learns.",
+            err=True,
+        )
+        lm = lm.replace(model=merged_copy(lm.model))
+    return lm
 
 
 def keep_adapter(lm: Any, out: Path) -> None:

@@ -47,10 +47,11 @@ def _of_adapters(folder: Path) -> dict[str, Any]:
     """Adapters and integers of a CausalLM's folder, or a classifier's."""
     manifest = optional_json(folder / "keras_llm.json")
     state = optional_json(folder / "adapters.json")
+    facts: dict[str, Any] = {"base": manifest.get("origin", {}).get("repo")}
     if not state:
         held = optional_json(folder / "keras_llm_classifier.json")
         state = held.get("adapters", {})
-    facts: dict[str, Any] = {"base": manifest.get("origin", {}).get("repo")}
+        facts["tokenizer"] = held.get("tokenizer", "")[:16]
     for name, one in state.get("adapters", {}).items():
         lora, rests = one["lora"], name != state.get("active")
         kind = "DoRA" if lora["dora"] else "LoRA"
