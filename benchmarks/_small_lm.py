@@ -16,14 +16,14 @@ BOOKS = (
 
 
 def small_lm(
-    data: Path, folder: Path, minutes: float, more: tuple[str, ...] = ()
+    data: Path, folder: Path, steps: int, more: tuple[str, ...] = ()
 ) -> Any:
     """Returns a `CausalLM` of four blocks, 256 wide, with 4,096 tokens.
 
     Args:
         data: ../shared/data.
         folder: Where it is kept; one that is there is loaded.
-        minutes: How long to pretrain.
+        steps: Of 4,096 tokens to pretrain for.
         more: Texts beside the books, such as those to be tuned on without
             their labels or answers.
     """
@@ -56,7 +56,7 @@ def small_lm(
         model,
         rows.take(order[held:]),
         validation_rows=rows.take(order[:held]),
-        minutes=minutes,
+        steps=steps,
         batch_size=16,
         learning_rate=3e-3,
         out=folder / "pretraining",

@@ -1,9 +1,9 @@
 """Instructions and summaries: a small model learns to answer.
 
-    python benchmarks/instructions.py [--data ../shared/data] [--minutes 6]
+    python benchmarks/instructions.py [--data ../shared/data] [--steps 500]
         [--work runs/benchmark] [--epochs 6] [--json PATH] [--plot PATH]
 
-Pretrains a model of 4 x 256 on books for some minutes (kept in --work), tunes
+Pretrains a model of 4 x 256 on books, minutes long (kept in --work), tunes
 it on the book's instruction-data.json (935 instructions, 55 to validate, 110
 to test, the book's split), prints three answers, and tunes the pretrained one
 on SciTLDR's summaries, with ROUGE beside the abstract's first sentence.
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--minutes", type=float, default=6.0)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--epochs", type=float, default=6.0)
     parser.add_argument("--summary-epochs", type=float, default=2.0)
     parser.add_argument("--json", type=Path)
@@ -49,7 +49,7 @@ def instructions(options: argparse.Namespace) -> dict[str, Any]:
     path = options.data / "llms_from_scratch/instruction-data.json"
     talks = list(kl.tune.read_conversations(path))
     train, test = talks[:TRAIN], talks[TRAIN : TRAIN + TEST]
-    lm = small_lm(options.data, options.work / "base", options.minutes)
+    lm = small_lm(options.data, options.work / "base", options.steps)
     out = options.work / "instructions"
     report = kl.tune.chat(
         lm,
@@ -87,7 +87,7 @@ def summaries(options: argparse.Namespace) -> dict[str, Any]:
             for paper in papers
         ]
     flat = [p | {"summary": p["summary"][0]} for p in splits["train"]]
-    lm = small_lm(options.data, options.work / "base", options.minutes)
+    lm = small_lm(options.data, options.work / "base", options.steps)
     report = kl.tune.chat(
         lm,
         list(kl.tune.as_instructions("summarize", flat)),

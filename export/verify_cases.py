@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_llm.causal_lm import CausalLM
 from keras_llm.errors import ExportError
-from keras_llm.stopping import SEPARATOR
 from keras_llm.sampling import GenerationSettings
+from keras_llm.stopping import SEPARATOR
 
 FEW_TOKENS = 16  # for what is compared besides the usual continuation
 _TOLERANCE = 1e-3  # relative, of a summed log-probability

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 SEPARATOR = "\x1f"  # between stop strings that are sent as one
 
+
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
     """Returns the text before the first stop string, and whether one is there.
 

@@ -10,7 +10,9 @@ Temperature = Annotated[
 TopK = Annotated[
     int, typer.Option(help="Sample among the k likeliest; 0: no limit.")
 ]
-TopP = Annotated[float, typer.Option(help="Sample among this much probability.")]
+TopP = Annotated[
+    float, typer.Option(help="Sample among this much probability.")
+]
 MinP = Annotated[
     float, typer.Option(help="Drop tokens below this share of the top.")
 ]

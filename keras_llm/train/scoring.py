@@ -1,6 +1,5 @@
 """The metrics of an objective on rows, without training."""
 
-
 import keras
 
 from keras_llm.data import Rows

@@ -224,28 +224,28 @@ def reward(
     >>> bool(good > bad)
     True
     """
-    from keras_llm.classify.model import rest_unused, sequence_model
+    from keras_llm.classify.model import sequence_model, unused_at_rest
 
     chat = template or lm.chat_template or PLAIN
     length = context_length or lm.config.context_length
     seed = settings.get("seed", 0)
     model = sequence_model(same_model(lm.model), 1, "last", seed=seed)
-    rest_unused(model)
 
     def rows_of(some: Iterable[Pair]) -> ArrayRows:
         return scored_rows(
             pair_rows(some, lm.tokenizer, chat, length, too_long)
         )
 
-    report = fit(
-        model,
-        rows_of(pairs),
-        out=out,
-        validation_rows=None if validation is None else rows_of(validation),
-        tokenizer=lm.tokenizer,
-        objective=BradleyTerry(),
-        **{**DEFAULTS, **settings},
-    )
+    with unused_at_rest(model):
+        report = fit(
+            model,
+            rows_of(pairs),
+            out=out,
+            validation_rows=None if validation is None else rows_of(validation),
+            tokenizer=lm.tokenizer,
+            objective=BradleyTerry(),
+            **{**DEFAULTS, **settings},
+        )
     about = RewardSettings(
         context_length=length, template=_as_json(lm.tokenizer, chat)
     )
