@@ -2,7 +2,7 @@
 
     python benchmarks/preference.py [--data ../shared/data]
         [--work runs/benchmark] [--minutes 3] [--kinds dpo ipo orpo simpo kto]
-        [--steps 120] [--json PATH] [--plot PATH]
+        [--steps 60] [--json PATH] [--plot PATH]
 
 The model is pretrained here on books (kept in --work), tuned on the book's
 instructions, and then on its pairs of a polite and an impolite answer, with
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--kinds", nargs="+", default=["dpo"])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
