@@ -63,7 +63,19 @@ def tune_on(
     Raises:
         InputError: A choice or setting does not fit, or the data do not.
 
-    Example: see `tune.text`.
+    Example:
+
+    >>> from keras_llm import CausalLM, DecoderConfig, build_decoder
+    >>> from keras_llm.tokenizers import BytePairTokenizer
+    >>> from keras_llm.tune import text_rows_of
+    >>> lm = CausalLM(build_decoder(DecoderConfig(
+    ...     vocabulary_size=264, context_length=16, num_layers=1,
+    ...     hidden_dim=8, num_heads=2)), BytePairTokenizer.train(["a"], 264))
+    >>> rows = text_rows_of(["a rose is a rose"] * 8, lm.tokenizer, 16)
+    >>> report = tune_on(lm, rows, kind="text", epochs=1, batch_size=4,
+    ...     trainable={"lora": {"rank": 1}})
+    >>> report.trained_parameters < report.parameters
+    True
     """
     what = trainable or Trainable()
     if not isinstance(what, Trainable):
