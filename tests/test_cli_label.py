@@ -2,6 +2,7 @@
 
 import json
 
+import keras
 import pytest
 from test_cli_corpus import run
 
@@ -142,6 +143,7 @@ class Canned:
     """A model that answers with its settings."""
 
     asked: list = []
+    model = keras.Sequential()  # without adapters
 
     def generate(self, prompt, temperature, seed, **_):
         self.asked.append(prompt)
