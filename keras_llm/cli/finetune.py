@@ -150,9 +150,8 @@ def text(options: TextOptions) -> None:
         keep_adapter(lm, out)
         return report, lm
 
-    words = (("generate", "The ", "--model", out), ("evaluate", out))
-    lines = [command(*one) for one in (*words, ("export", out))]
-    run("text", options, tuned, lines, replay)
+    words = (("generate", "The ", "--model", out), ("export", out))
+    run("text", options, tuned, [command(*one) for one in words], replay)
 
 
 @flavour(
