@@ -53,7 +53,7 @@ def start(script, kind: str, *words) -> subprocess.Popen:
 
 def finish(process: subprocess.Popen) -> None:
     """Waits for a good end."""
-    output, _ = process.communicate(timeout=600)
+    output, _ = process.communicate(timeout=1500)
     assert process.returncode == 0, output
 
 
@@ -176,7 +176,7 @@ def test_checkpoints_go_from_one_device_to_two_and_back(rows, tmp_path):
     ]
     finish(start(distributed_fit, "mirrored", rows.folder, up))
     assert_same_training(up, whole)
-    killed.communicate(timeout=600)
+    killed.communicate(timeout=1500)
     assert killed.returncode == -9
     run(rows, down)
     assert_same_training(down, whole)
