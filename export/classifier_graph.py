@@ -1,13 +1,12 @@
 """A classifier as a TensorFlow graph from texts to labels."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
 
 from keras_llm.classify import Classifier
 from keras_llm.classify.forward import row_inputs
-from keras_llm.export.prompt_graph import PromptGraph
+from keras_llm.export.prompt_graph import TokenizerGraph
 from keras_llm.export.token_graph import traced
 from keras_llm.stopping import SEPARATOR
 
@@ -26,10 +25,7 @@ class ClassifierGraph:
     def __init__(self, classifier: Classifier, max_bytes: int):
         self._model, self._max_bytes = classifier.model, max_bytes
         self._settings, self._ids = classifier.settings, classifier.settings.ids
-        words = SimpleNamespace(
-            tokenizer=classifier.tokenizer, config=classifier.model.config
-        )
-        self._texts = PromptGraph(words, max_bytes)  # type: ignore[arg-type]
+        self._texts = TokenizerGraph(classifier.tokenizer)
 
     def signatures(self) -> dict[str, Any]:
         """Returns `serving_default`, traced."""

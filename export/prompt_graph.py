@@ -8,8 +8,34 @@ from keras_llm.causal_lm import CausalLM
 from keras_llm.decoding import NO_TOKEN
 
 
-class PromptGraph:
-    """The tokenizer of a language model inside of any `tf.function`.
+class TokenizerGraph:
+    """A tokenizer inside of any `tf.function`.
+
+    Args:
+        tokenizer: The tokenizer, a Keras layer.
+    """
+
+    def __init__(self, tokenizer: Any):
+        # Compiled once, so that all signatures share one copy in the file.
+        texts = tf.TensorSpec([None], tf.string)
+        self.encode_part = _compiled(
+            tokenizer.graph_encode, texts, tf.TensorSpec([None], tf.bool)
+        )
+        ids = tf.TensorSpec([None, None], tf.int32)
+        self.decode = _compiled(tokenizer.graph_decode, ids)
+        self._known = tokenizer.graph_has_token
+
+    def encode(self, text: tf.Tensor) -> tf.RaggedTensor:
+        """The ids of whole texts, without a start id."""
+        return self.encode_part(text, tf.ones_like(text, tf.bool))
+
+    def text(self, ids: tf.Tensor) -> tf.Tensor:
+        """As `CausalLM.decode`: an id without a token has no text."""
+        return self.decode(tf.where(self._known(ids), ids, NO_TOKEN))
+
+
+class PromptGraph(TokenizerGraph):
+    """The tokenizer of a language model, within the limits of a server.
 
     Args:
         lm: The language model.
@@ -18,20 +44,9 @@ class PromptGraph:
     """
 
     def __init__(self, lm: CausalLM, max_bytes: int):
+        super().__init__(lm.tokenizer)
         self._lm, self._max_bytes = lm, max_bytes
         self._context = lm.config.context_length
-        # Compiled once, so that all signatures share one copy in the file.
-        texts = tf.TensorSpec([None], tf.string)
-        self.encode_part = _compiled(
-            lm.tokenizer.graph_encode, texts, tf.TensorSpec([None], tf.bool)
-        )
-        ids = tf.TensorSpec([None, None], tf.int32)
-        self.decode = _compiled(lm.tokenizer.graph_decode, ids)
-        self._known = lm.tokenizer.graph_has_token
-
-    def text(self, ids: tf.Tensor) -> tf.Tensor:
-        """As `CausalLM.decode`: an id without a token has no text."""
-        return self.decode(tf.where(self._known(ids), ids, NO_TOKEN))
 
     def fitted(
         self, ids: tf.RaggedTensor, budget: tf.Tensor
@@ -89,10 +104,6 @@ class PromptGraph:
         empty = ids.row_lengths() == 0
         first = tf.ragged.boolean_mask(first, empty[:, None])
         return tf.concat([first, ids], axis=1)
-
-    def encode(self, text: tf.Tensor) -> tf.RaggedTensor:
-        """The ids of whole texts, without a start id."""
-        return self.encode_part(text, tf.ones_like(text, tf.bool))
 
 
 def _compiled(function: Any, *specs: tf.TensorSpec) -> Any:

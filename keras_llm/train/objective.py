@@ -6,6 +6,7 @@ token, a row, a pair of answers) and how many units there are: then a mean is
 exact however a batch is cut into micro-batches and over devices.
 """
 
+import abc
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ from keras_llm.train.losses import (
 SEEN = "tokens"  # a metric of this name is a sum: tokens that were read
 
 
-class Objective:
+class Objective(abc.ABC):
     """What is minimized; subclasses define `__call__`, and `units` if needed.
 
     Attributes:
@@ -41,6 +42,7 @@ class Objective:
 
     def prepare(self, model: keras.Model, jit_compile: bool) -> None:
         """Is told the model, and whether XLA compiles the whole step."""
+        del model, jit_compile  # most objectives need neither
 
     def units(self, weights: Any) -> Any:
         """Returns the units in every row, of any shape `(rows, ...)`.
@@ -50,6 +52,7 @@ class Objective:
         """
         return weights
 
+    @abc.abstractmethod
     def __call__(
         self,
         model: keras.Model,
@@ -67,9 +70,6 @@ class Objective:
             weights: float32 `(rows, n)`.
             training: Whether gradients will be asked for.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} defines no loss: override __call__."
-        )
 
 
 class NextToken(Objective):
