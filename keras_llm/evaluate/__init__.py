@@ -1,24 +1,52 @@
-"""Evaluation: is the model good on text it has never seen."""
+"""Evaluation: is the model good, is it honest, is it fair.
 
-from keras_llm.evaluate.bits import (
-    BitsReport,
-    bits_per_byte,
-    rolling_windows,
-    unigram_bits,
-    xz_bits,
-)
-from keras_llm.evaluate.experts import expert_load
-from keras_llm.evaluate.report import markdown_table, plot_loss
-from keras_llm.evaluate.rouge import rouge
+Names are imported on first use: metrics, filters and reports need neither
+Keras nor TensorFlow.
+"""
 
-__all__ = [
-    "BitsReport",
-    "bits_per_byte",
-    "expert_load",
-    "markdown_table",
-    "plot_loss",
-    "rolling_windows",
-    "rouge",
-    "unigram_bits",
-    "xz_bits",
-]
+from keras_llm.lazy import lazy
+
+_FILES = {
+    "bits": (
+        "BitsReport",
+        "bits_per_byte",
+        "rolling_windows",
+        "unigram_bits",
+        "xz_bits",
+    ),
+    "experts": ("expert_load",),
+    "finding": (
+        "Code",
+        "Finding",
+        "HeatMap",
+        "Measure",
+        "Picture",
+        "Table",
+        "Title",
+        "Words",
+    ),
+    "report": ("markdown_table", "plot_loss"),
+    "rouge_scores": ("rouge",),
+    "statistics": (
+        "Interval",
+        "Paired",
+        "bootstrap",
+        "paired",
+        "standard_error",
+    ),
+    "subject": (
+        "Continuation",
+        "Likelihood",
+        "Prompt",
+        "ScoredTokens",
+        "Subject",
+    ),
+}
+_NAMES = {name: file for file, names in _FILES.items() for name in names}
+
+__all__ = sorted(_NAMES)
+__getattr__ = lazy(__name__, _NAMES)
+
+
+def __dir__() -> list[str]:
+    return __all__
