@@ -14,6 +14,7 @@ _FILES = {
         "unigram_bits",
         "xz_bits",
     ),
+    "corrections": ("holm",),
     "experts": ("expert_load",),
     "finding": (
         "Code",
