@@ -7,6 +7,7 @@ Keras nor TensorFlow.
 from keras_llm.lazy import lazy
 
 _FILES = {
+    "answers": ("exact_match", "normalize_answer", "token_f1"),
     "bits": (
         "BitsReport",
         "bits_per_byte",
