@@ -11,7 +11,6 @@ _FILES = {
     "bits": (
         "BitsReport",
         "bits_per_byte",
-        "rolling_windows",
         "unigram_bits",
         "xz_bits",
     ),
@@ -26,6 +25,13 @@ _FILES = {
         "Table",
         "Title",
         "Words",
+    ),
+    "pairs_rule": (
+        "encode_pair",
+        "fit_prompt",
+        "move_spaces",
+        "pair_window",
+        "rolling_windows",
     ),
     "report": ("markdown_table", "plot_loss"),
     "rouge_scores": ("rouge",),

@@ -3,12 +3,13 @@
 import dataclasses
 import lzma
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.pairs_rule import rolling_windows
 from keras_llm.progress import track
 from keras_llm.records import Record
 from keras_llm.score import scorer
@@ -114,32 +115,6 @@ def bits_per_byte(
         unigram_bits_per_byte=unigram_bits(ids) / size,
         xz_bits_per_byte=xz_bits(texts) / size,
     )
-
-
-def rolling_windows(
-    ids: Sequence[int], start: int, context_length: int
-) -> Iterator[tuple[list[int], int]]:
-    """Cuts a document so that every token is scored exactly once.
-
-    Args:
-        ids: The document's token ids.
-        start: The id that the first token is predicted from.
-        context_length: Most tokens the model reads.
-
-    Yields:
-        `(tokens, scored)`: at most `context_length + 1` tokens, of which the
-        last `scored` count.
-
-    Example:
-
-    >>> list(rolling_windows([1, 2, 3, 4, 5], 0, 3))
-    [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]
-    """
-    whole = [start, *ids]
-    for begin in range(0, len(ids), context_length):
-        end = min(begin + context_length, len(ids))
-        first = max(0, end - context_length)
-        yield whole[first : end + 1], end - begin
 
 
 def unigram_bits(documents: Iterable[Sequence[int]]) -> float:
