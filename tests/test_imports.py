@@ -23,6 +23,7 @@ RANKS = {
     "estimate_memory": 0,
     "estimate_plan": 0,
     "estimate_setup": 0,
+    "figures": 0,
     "files": 0,
     "lazy": 0,
     "hardware": 0,

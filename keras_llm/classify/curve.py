@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from keras_llm.figures import new_figure
+
 PANELS = ("accuracy", "loss")
 
 
@@ -43,9 +45,7 @@ def plot_curve(
             file=sys.stderr,
         )
         return False
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = new_figure(8, 3.2)
     for axes, name in zip(figure.subplots(1, 2), PANELS, strict=True):
         for key, label in ((name, "training"), (f"validation_{name}", "held")):
             lines = [one for one in history if one.get(key) is not None]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keras_llm.errors import InputError
+from keras_llm.figures import new_figure
 from keras_llm.files import atomic_path
 
 
@@ -37,14 +38,7 @@ def plot_loss(
             "Expected a history of at least one step. Received: none. Train "
             "for longer than one log_every."
         )
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "Expected matplotlib for the picture. Received: it is not "
-            'installed. Run: pip install "keras_llm[viz]"'
-        ) from error
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = new_figure()
     axes = figure.subplots()
     curves = {"loss": "training", "validation_loss": "held out"}
     for name, label in curves.items():

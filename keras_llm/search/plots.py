@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_llm.errors import InputError
+from keras_llm.figures import new_figure
 from keras_llm.search.power_law import PowerLaw
 
 BEYOND = 3.0  # how far over the largest size the law is drawn
@@ -38,7 +38,7 @@ def plot_sweep(
     >>> path.read_bytes()[1:4]
     b'PNG'
     """
-    figure = _figure(4.0 * len(names) + 0.5)
+    figure = new_figure(4.0 * len(names) + 0.5, 4.0)
     panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     done = [row for row in rows if row["score"] is not None]
     longest = max((row["steps"] for row in done), default=0)
@@ -91,7 +91,7 @@ def plot_power_law(
     >>> path.read_bytes()[1:4]
     b'PNG'
     """
-    figure = _figure(6.0)
+    figure = new_figure(6.0, 4.0)
     axes = figure.subplots()
     sizes = [x for x, _ in law.points]
     far = max([*sizes, *predict])
@@ -117,14 +117,3 @@ def plot_power_law(
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(path, dpi=120)
-
-
-def _figure(width: float) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "Expected matplotlib for the picture. Received: it is not "
-            "installed. Run: pip install 'keras_llm[sweep]'"
-        ) from error
-    return Figure(figsize=(width, 4.0), layout="constrained")

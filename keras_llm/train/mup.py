@@ -28,6 +28,7 @@ from keras import ops
 
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
+from keras_llm.figures import new_figure
 from keras_llm.layers import OffsetRMSNormalization
 from keras_llm.model import Decoder, build_decoder
 from keras_llm.train.optimizers import optimizer
@@ -261,15 +262,8 @@ def plot_coordinate_check(
     >>> path.read_bytes()[1:4]
     b'PNG'
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "Expected matplotlib for the picture. Received: it is not "
-            'installed. Run: pip install "keras_llm[viz]"'
-        ) from error
     steps = len(next(iter(next(iter(found.values())).values())))
-    figure = Figure(figsize=(3 * steps + 1, 3.5), layout="constrained")
+    figure = new_figure(3 * steps + 1, 3.5)
     panels = figure.subplots(1, steps, sharey=True, squeeze=False)[0]
     for step, axes in enumerate(panels):
         for layer, sizes in found.items():

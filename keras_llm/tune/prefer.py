@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_llm.data.array_rows import ArrayRows
 from keras_llm.errors import InputError
+from keras_llm.figures import new_figure
 from keras_llm.files import atomic_path
 from keras_llm.records import Record
 from keras_llm.tokenizers.chat_template import ChatTemplate
@@ -181,7 +182,7 @@ def plot_preference(
             f"{len(history)} lines. Pass train.read_history(report.history) "
             "of a run of tune.prefer."
         )
-    figure = _figure()
+    figure = new_figure(10.0, 4.0)
     for axes, name in zip(
         figure.subplots(1, 2), ("margin", "accuracy"), strict=True
     ):
@@ -203,17 +204,6 @@ TITLES = {
     "margin": "Reward of the chosen answer over the other",
     "accuracy": "Pairs whose chosen answer has the higher reward",
 }
-
-
-def _figure() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "Expected matplotlib for the picture. Received: it is not "
-            "installed. Run: pip install matplotlib"
-        ) from error
-    return Figure(figsize=(10.0, 4.0), layout="constrained")
 
 
 def _rows(

@@ -1,0 +1,30 @@
+"""A matplotlib figure, without a window and without global state."""
+
+from typing import Any
+
+from keras_llm.errors import InputError
+
+
+def new_figure(width: float = 8.0, height: float = 4.5) -> Any:
+    """Returns an empty `matplotlib.figure.Figure` that lays itself out.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Raises:
+        InputError: matplotlib is missing.
+
+    Example:
+
+    >>> new_figure(4, 3).get_size_inches().tolist()
+    [4.0, 3.0]
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(
+            "Expected matplotlib for the picture. Received: it is not "
+            'installed. Run: pip install "keras_llm[viz]"'
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
