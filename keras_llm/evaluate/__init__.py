@@ -33,6 +33,13 @@ _FILES = {
         "pair_window",
         "rolling_windows",
     ),
+    "gate": (
+        "Failure",
+        "Gate",
+        "baseline_gates",
+        "check_gates",
+        "parse_gate",
+    ),
     "report": ("markdown_table", "plot_loss"),
     "rouge_scores": ("rouge",),
     "statistics": (
