@@ -8,10 +8,10 @@ refused is written to an audit log.
 import dataclasses
 import importlib
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
+from keras_llm.data.block_list import plain_text, term_pattern
 from keras_llm.errors import InputError, check_choice
 from keras_llm.export.server.audit import AuditLog
 from keras_llm.records import Record
@@ -19,7 +19,6 @@ from keras_llm.records import Record
 Where = Literal["input", "output"]
 WHERE = get_args(Where)
 
-_HIDDEN = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 _SENTENCE_END = re.compile(r"[.!?\u3002\uff01\uff1f][\"')\]]*\s|\n")
 
 
@@ -172,7 +171,7 @@ class Moderator:
         return StreamGuard(self)
 
     def _verdict(self, text: str, where: Where) -> Verdict:
-        plain = _plain(text)
+        plain = plain_text(text)
         for rule in self.rules:
             if where in rule.where and rule.finds(plain):
                 return Verdict(False, rule.reason)
@@ -240,15 +239,9 @@ class StreamGuard:
 
 def _of_terms(terms: Sequence[str]) -> list[Rule]:
     """One rule for all terms: whole words, with any space between them."""
-    words = [map(re.escape, _plain(term).split()) for term in terms]
-    choices = "|".join(r"\s+".join(parts) for parts in words)
-    pattern = rf"(?<!\w)(?:{choices})(?!\w)"
-    return [Rule(pattern=pattern, reason="a blocked term")] if terms else []
-
-
-def _plain(text: str) -> str:
-    """One form of letters that look alike, without invisible characters."""
-    return unicodedata.normalize("NFKC", text).translate(_HIDDEN).casefold()
+    if not terms:
+        return []
+    return [Rule(pattern=term_pattern(terms), reason="a blocked term")]
 
 
 def imported(name: str) -> Callable[..., Any]:

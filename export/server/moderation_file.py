@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from keras_llm.data.block_list import read_terms
 from keras_llm.errors import InputError
 from keras_llm.export.server.audit import AuditLog
 from keras_llm.export.server.moderation import Classifier, Moderator, Rule
@@ -62,18 +63,9 @@ def load_moderator(path: str | Path) -> Moderator:
         path.parent / found.audit_log, found.audit_text, found.audit_allowed
     )
     return Moderator(
-        _terms(path.parent / found.block_list) if found.block_list else (),
+        read_terms(path.parent / found.block_list) if found.block_list else (),
         [Rule.from_dict(rule) for rule in found.rules],
         [Classifier.from_dict(one) for one in found.classifiers],
         audit or None,
         found.window,
     )
-
-
-def _terms(path: Path) -> list[str]:
-    if not path.is_file():
-        raise InputError(
-            f"Expected the block-list {path}. Received: no such file."
-        )
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line.strip() and line[0] != "#"]
