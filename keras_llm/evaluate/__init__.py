@@ -14,6 +14,19 @@ _FILES = {
         "unigram_bits",
         "xz_bits",
     ),
+    "diversity": (
+        "distinct_n",
+        "repetition_rate",
+        "repetition_rates",
+        "self_bleu",
+    ),
+    "generation": (
+        "GenerationReport",
+        "Scored",
+        "generation_metrics",
+        "generation_scores",
+    ),
+    "overlap": ("Overlap", "bleu", "chrf", "sentence_scores", "ter"),
     "corrections": ("holm",),
     "experts": ("expert_load",),
     "finding": (
@@ -26,6 +39,16 @@ _FILES = {
         "Title",
         "Words",
     ),
+    "error_report": ("ErrorReport",),
+    "group_tests": ("GroupResult", "compare_groups"),
+    "grouping": (
+        "EvaluatedItem",
+        "Group",
+        "count_words",
+        "embedding_groups",
+        "item_groups",
+    ),
+    "mistakes": ("find_mistakes",),
     "pairs_rule": (
         "encode_pair",
         "fit_prompt",
@@ -41,7 +64,7 @@ _FILES = {
         "parse_gate",
     ),
     "report": ("markdown_table", "plot_loss"),
-    "rouge_scores": ("rouge",),
+    "rouge_scores": ("rouge", "rouge_each"),
     "statistics": (
         "Interval",
         "Paired",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.references import reference_lists
 
 KINDS = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -43,18 +44,36 @@ def rouge(
     >>> rouge(["a cat sat"], ["the cat sat"], kinds=["rouge1"])
     {'rouge1': 0.66...}
     """
+    each = rouge_each(predictions, references, kinds, stemmer)
+    return {kind: float(values.mean()) for kind, values in each.items()}
+
+
+def rouge_each(
+    predictions: Sequence[str],
+    references: Sequence[str | Sequence[str]],
+    kinds: Sequence[str] = KINDS,
+    stemmer: bool = True,
+) -> dict[str, np.ndarray]:
+    """Returns the F measures of each text, whose means are `rouge`.
+
+    Args and errors as for `rouge`.
+
+    Returns:
+        float64 `(texts,)`, by kind.
+
+    Example:
+
+    >>> rouge_each(["a cat", "x"], ["a cat", "y"], ["rouge1"])["rouge1"]
+    array([1., 0.])
+    """
     scorer = _scorer(kinds, stemmer)
-    if not predictions or len(predictions) != len(references):
-        raise InputError(
-            "Expected at least one text, and as many references. Received: "
-            f"{len(predictions)} texts and {len(references)} references."
-        )
+    lists = reference_lists(predictions, references)
     rows = [
-        scorer.score_multi([one] if isinstance(one, str) else list(one), text)
-        for text, one in zip(predictions, references, strict=True)
+        scorer.score_multi(several, text)
+        for text, several in zip(predictions, lists, strict=True)
     ]
     return {
-        kind: float(np.mean([row[kind].fmeasure for row in rows]))
+        kind: np.array([row[kind].fmeasure for row in rows], "float64")
         for kind in kinds
     }
 
