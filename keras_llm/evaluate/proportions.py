@@ -52,7 +52,7 @@ def half_test(successes: int, trials: int) -> float:
 
     Example:
 
-    >>> half_test(1, 10)
+    >>> round(half_test(1, 10), 9)
     0.021484375
     """
     _check(successes, trials)
