@@ -1,4 +1,4 @@
-"""Named entities as a model writes them, in one form: the filter format_span."""
+"""The filter format_span: named entities of an answer, all in one form."""
 
 import re
 

@@ -145,7 +145,7 @@ def _multi_choice_regex(
         # The longest first: one choice may be the beginning of another.
         longest = sorted(letters, key=lambda text: -len(re.escape(text)))
         by_text = re.compile("|".join(map(re.escape, longest)))
-        names = "|".join(letter[1] for letter in letters.values())
+        names = "|".join(map(_letter, range(len(doc["choices"]))))
         by_letter = re.compile(rf":[\s]*({names})")
 
         def change(answer: str) -> str:
@@ -172,9 +172,13 @@ def _letters(doc: dict, plain: Callable[[str], str]) -> dict[str, str]:
             f"multi_choice_regex. Received: {choices!r:.60}."
         )
     return {
-        plain(choice.strip()): f"({chr(ord('A') + number)})"
+        plain(choice.strip()): f"({_letter(number)})"
         for number, choice in enumerate(choices)
     }
+
+
+def _letter(number: int) -> str:
+    return chr(ord("A") + number)
 
 
 @functools.cache

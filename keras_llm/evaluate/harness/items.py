@@ -90,111 +90,85 @@ def build_items(
     if docs and task.output_type == CHOICE:
         where = f"task {task.task}, document {docs[0][0]}"
         several = isinstance(template.text(task, docs[0][1], where), int)
-    return [
-        _item(task, number, doc, sampler, style, several, mutual_information)
-        for number, doc in docs
-    ]
+    writer = _Writer(task, sampler, style, several, mutual_information)
+    return [writer.item(number, doc) for number, doc in docs]
 
 
-def _item(
-    task: Task,
-    number: int,
-    doc: dict[str, Any],
-    sampler: Sampler,
-    style: Style,
-    several: bool,
-    mutual_information: bool,
-) -> Item:
-    where = f"task {task.task}, document {number}"
-    target = template.target(task, doc, where)
-    if task.output_type == ROLLING:
-        text = _text(target, where)
-        return Item(number, doc, target, [text], [], [text])
-    shots = sampler.draw(doc if _may_contain(task) else None)
-    before = before_question(task, doc, shots, style, where)
-    if task.output_type == CHOICE:
-        return _choice_item(
-            task,
-            number,
-            doc,
-            target,
-            before,
-            style,
-            several,
-            mutual_information,
-        )
-    asked = str(template.text(task, doc, where))
-    context = _context(task, doc, before, asked, style, where)
-    if task.output_type == LIKELIHOOD:
-        text = _text(target, where)
-        asks: list[Request] = [Continuation(context, text)]
-        return Item(number, doc, target, [text], [], asks)
-    asks = [task.prompt(context, seed) for seed in range(task.repeats)]
-    options = template.choices(task, doc, where)
-    golds = _gold_texts(target, options, where)
-    return Item(number, doc, target, golds, options, asks)
+@dataclasses.dataclass(frozen=True)
+class _Writer:
+    task: Task
+    sampler: Sampler
+    style: Style
+    several: bool  # whether each choice is a context of its own
+    mutual_information: bool
 
+    def item(self, number: int, doc: dict[str, Any]) -> Item:
+        task = self.task
+        where = f"task {task.task}, document {number}"
+        target = template.target(task, doc, where)
+        if task.output_type == ROLLING:
+            text = _text(target, where)
+            return Item(number, doc, target, [text], [], [text])
+        # The harness looks for the document among its examples only here.
+        known = task.fewshot.split == task.test_split
+        shots = self.sampler.draw(doc if known else None)
+        before = before_question(task, doc, shots, self.style, where)
+        options = template.choices(task, doc, where)
+        if task.output_type == CHOICE:
+            golds, asks = self._choices(doc, target, options, before, where)
+            return Item(number, doc, target, golds, options, asks)
+        asked = str(template.text(task, doc, where))
+        context = self._context(doc, before, asked, where)
+        if task.output_type == LIKELIHOOD:
+            text = _text(target, where)
+            asks = [Continuation(context, text)]
+            return Item(number, doc, target, [text], options, asks)
+        golds = _gold_texts(target, options, where)
+        asks = [task.prompt(context, seed) for seed in range(task.repeats)]
+        return Item(number, doc, target, golds, options, asks)
 
-def _choice_item(
-    task: Task,
-    number: int,
-    doc: dict[str, Any],
-    target: Any,
-    before: list[Message],
-    style: Style,
-    several: bool,
-    mutual_information: bool,
-) -> Item:
-    where = f"task {task.task}, document {number}"
-    options = template.choices(task, doc, where)
-    asked = template.text(task, doc, where)
-    delimiter = _delimiter(task, style)
-    if several:  # the choices are contexts, the target follows each
-        golds = _gold_numbers(asked, options, where)
-        follows = [f"{delimiter}{_text(target, where)}"] * len(options)
-        contexts = [
-            _context(task, doc, before, option, style, where)
-            for option in options
-        ]
-    else:
-        golds = _gold_numbers(target, options, where)
-        follows = [f"{delimiter}{option}" for option in options]
-        context = _context(task, doc, before, str(asked), style, where)
-        contexts = [context] * len(options)
-    asks: list[Request] = list(map(Continuation, contexts, follows))
-    if mutual_information:
-        asks += [Continuation("", f"{delimiter}{one}") for one in options]
-    return Item(number, doc, target, golds, options, asks)
+    def _choices(
+        self,
+        doc: dict[str, Any],
+        target: Any,
+        options: list[str],
+        before: list[Message],
+        where: str,
+    ) -> tuple[list[int], list[Request]]:
+        asked = template.text(self.task, doc, where)
+        delimiter = self._delimiter()
+        if self.several:  # the target follows each choice
+            golds = _gold_numbers(asked, options, where)
+            follows = [f"{delimiter}{_text(target, where)}"] * len(options)
+            contexts = [
+                self._context(doc, before, option, where) for option in options
+            ]
+        else:
+            golds = _gold_numbers(target, options, where)
+            follows = [f"{delimiter}{option}" for option in options]
+            context = self._context(doc, before, str(asked), where)
+            contexts = [context] * len(options)
+        asks: list[Request] = list(map(Continuation, contexts, follows))
+        if self.mutual_information:
+            asks += [Continuation("", f"{delimiter}{one}") for one in options]
+        return golds, asks
 
+    def _context(
+        self, doc: dict[str, Any], before: list[Message], asked: str, where: str
+    ) -> str:
+        prefix = None
+        if self.task.gen_prefix:
+            where = f"{where}, gen_prefix"
+            prefix = str(template.fill(self.task.gen_prefix, doc, where))
+        asking = question(asked, prefix, self.task.target_delimiter)
+        return written([*before, *asking], self.style)
 
-def _may_contain(task: Task) -> bool:
-    """Whether the harness looks for the document among its examples."""
-    return task.fewshot.split == task.test_split
-
-
-def _context(
-    task: Task,
-    doc: dict[str, Any],
-    before: list[Message],
-    asked: str,
-    style: Style,
-    where: str,
-) -> str:
-    prefix = None
-    if task.gen_prefix:
-        prefix = str(
-            template.fill(task.gen_prefix, doc, f"{where}, gen_prefix")
-        )
-    asking = question(asked, prefix, task.target_delimiter)
-    return written([*before, *asking], style)
-
-
-def _delimiter(task: Task, style: Style) -> str:
-    """Before a choice: a chat's answer begins without a space."""
-    if style.chat is None:
-        return task.target_delimiter
-    begun = task.gen_prefix and not task.gen_prefix[-1].isspace()
-    return task.target_delimiter if begun else ""
+    def _delimiter(self) -> str:
+        """Before a choice: a chat's answer begins without a space."""
+        prefix = self.task.gen_prefix
+        if self.style.chat is None or (prefix and not prefix[-1].isspace()):
+            return self.task.target_delimiter
+        return ""
 
 
 def _text(target: Any, where: str) -> str:
