@@ -28,6 +28,7 @@ _PUBLIC = {
 _MODULES = (
     "adapters",
     "classify",
+    "compare",
     "data",
     "evaluate",
     "export",
@@ -39,6 +40,7 @@ _MODULES = (
     "tokenizers",
     "train",
     "tune",
+    "visualize",
     "zoo",
 )
 

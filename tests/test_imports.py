@@ -57,9 +57,11 @@ RANKS = {
     "tune": 4,
     "evaluate": 4,
     "feedback": 4,
+    "visualize": 4,
     "search": 4,
     "zoo": 5,
     "export": 6,
+    "compare": 6,
     "cli": 7,
 }
 

@@ -3,10 +3,8 @@
 RMSNormalization, ReversibleEmbedding and Dense come from Keras itself.
 """
 
-from keras_llm.layers.attention import (
-    GroupedQueryAttention,
-    attend,
-)
+from keras_llm.layers.attend import attend
+from keras_llm.layers.attention import GroupedQueryAttention
 from keras_llm.layers.block import Block
 from keras_llm.layers.cache import (
     Overwriting,

@@ -9,97 +9,13 @@ from keras import ops
 
 from keras_llm.config import BIASES, NORMS, QK_NORMS
 from keras_llm.errors import InputError, check_choice
+from keras_llm.layers.attend import attend, is_float32
 from keras_llm.layers.cache import Overwriting, scatter
 from keras_llm.layers.dropout import Dropout
 from keras_llm.layers.fused import fused_attention, has_fused_attention
 from keras_llm.layers.mask import visibility
 from keras_llm.layers.norm import NORMALIZATIONS
 from keras_llm.layers.rope import rotate
-
-
-def attend(
-    query: Any,
-    key: Any,
-    value: Any,
-    mask: Any,
-    scale: float,
-    softcap: float | None = None,
-    sinks: Any = None,
-    drop: Callable = lambda weights: weights,
-    looped: bool = False,
-) -> Any:
-    """Softmax attention of query heads over shared key and value heads.
-
-    Query heads that share a key head are folded into its time axis, so that
-    every product is a plain batched matrix product of rank 4.
-
-    Args:
-        query: `(batch, heads, time, head_dim)`.
-        key, value: `(batch, kv_heads, slots, head_dim)`.
-        mask: Additive, broadcastable to `(batch, heads, time, slots)`.
-        scale: Factor on the scores.
-        softcap: `cap * tanh(score / cap)` before the mask; None for none.
-        sinks: `(heads,)` extra scores without a value; None for none.
-        drop: Applied to the weights (dropout).
-        looped: Whether this is a single token in TensorFlow's token loop.
-
-    Returns:
-        `(batch, heads, time, head_dim)`.
-
-    Source: Ainslie et al. 2023, https://arxiv.org/abs/2305.13245; soft cap:
-    Gemma 2, https://arxiv.org/abs/2408.00118; sinks: gpt-oss.
-
-    Example:
-
-    >>> one = ops.ones((1, 2, 3, 4))
-    >>> attend(one, one[:, :1], one[:, :1], ops.zeros((1, 1, 3, 3)), 0.5).shape
-    TensorShape([1, 2, 3, 4])
-    """
-    batch, heads, time, dim = ops.shape(query)
-    kv_heads, slots = key.shape[1], ops.shape(key)[2]
-    folded = (batch, kv_heads, time * (heads // kv_heads), -1)
-    single = looped and kv_heads == heads and _is_float32(query)
-    product = _vector_product if single else _product
-    scores = product(ops.reshape(query * scale, folded), key, True)
-    scores = ops.reshape(scores, (batch, heads, time, slots))
-    if softcap is not None:
-        scores = softcap * ops.tanh(scores / softcap)
-    weights = drop(_softmax(scores + ops.cast(mask, scores.dtype), sinks))
-    weights = ops.reshape(weights, folded)
-    mixed = product(weights, value, False)
-    return ops.reshape(mixed, (batch, heads, time, dim))
-
-
-def _product(x: Any, y: Any, turned: bool) -> Any:
-    """Products of the last two axes, with the second factor turned or not."""
-    return ops.einsum("bkth,bksh->bkts" if turned else "bkts,bksh->bkth", x, y)
-
-
-def _vector_product(x: Any, y: Any, turned: bool) -> Any:
-    """`_product` of single float32 rows, which this operation does faster.
-
-    oneDNN takes over all other ones, and is a third slower where the first
-    factor has one row, but several times faster where it has more.
-    """
-    import tensorflow as tf
-
-    return tf.raw_ops.BatchMatMulV3(x=x, y=y, Tout=x.dtype, adj_y=turned)
-
-
-def _is_float32(x: Any) -> bool:
-    return keras.backend.standardize_dtype(x.dtype) == "float32"
-
-
-def _softmax(scores: Any, sinks: Any) -> Any:
-    """Softmax over the last axis; a sink takes its share and drops it."""
-    if sinks is None and scores.shape[-1] == 1:
-        return ops.ones_like(scores)  # one key; ops.softmax would warn
-    if sinks is None:
-        return ops.softmax(scores, axis=-1)
-    sink = ops.reshape(ops.cast(sinks, scores.dtype), (1, -1, 1, 1))
-    sink = ops.broadcast_to(sink, (*ops.shape(scores)[:-1], 1))
-    weights = ops.softmax(ops.concatenate([scores, sink], -1), axis=-1)
-    return weights[..., :-1]
 
 
 @keras.saving.register_keras_serializable("keras_llm")
@@ -214,8 +130,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         """Attends over the sequence; see the class."""
         batch, time = ops.shape(x)[:2]
         if mask is None:
-            order = ops.expand_dims(ops.arange(time, dtype="int32"), 0)
-            mask = visibility(order, order, self.window)
+            mask = self._causal(time)
         query, key, value = self._heads(x, (batch, time), rotary)
         shape = ops.shape(x)[:-1]
         if self._can_fuse(query, training):
@@ -226,6 +141,48 @@ class GroupedQueryAttention(keras.layers.Layer):
             )
             return self._projected(mixed, shape)
         return self._attend(query, key, value, mask, shape, training)
+
+    def attention_weights(
+        self,
+        x: Any,
+        rotary: Any = None,
+        mask: Any = None,
+        training: bool | None = None,
+    ) -> Any:
+        """Returns where each position looks, for people to look at.
+
+        Args:
+            x, rotary, mask: As for calling.
+            training: Not used: nothing is dropped.
+
+        Returns:
+            `(batch, heads, time, time)`; a row's sum is 1, or what a sink
+            leaves.
+        """
+        del training
+        batch, time = ops.shape(x)[:2]
+        if mask is None:
+            mask = self._causal(time)
+        kept: list[Any] = []
+
+        def keep(weights: Any) -> Any:
+            kept.append(weights)
+            return weights
+
+        sinks = self.sink_scores if self.sinks else None
+        query, key, value = self._heads(x, (batch, time), rotary)
+        attend(
+            *(query, key, value, mask),
+            scale=self._scale,
+            softcap=self.softcap,
+            sinks=sinks,
+            drop=keep,
+        )
+        return kept[0]
+
+    def _causal(self, time: Any) -> Any:
+        order = ops.expand_dims(ops.arange(time, dtype="int32"), 0)
+        return visibility(order, order, self.window)
 
     def step(
         self,
@@ -330,7 +287,7 @@ class GroupedQueryAttention(keras.layers.Layer):
         more = self.softcap is not None or self.sinks
         return (
             has_fused_attention()
-            and not _is_float32(query)
+            and not is_float32(query)
             and not more
             and not (self.dropout and training)
         )

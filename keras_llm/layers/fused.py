@@ -44,7 +44,7 @@ def has_fused_attention() -> bool:
 def fused_attention(
     query: Any, key: Any, value: Any, mask: Any, scale: float
 ) -> Any:
-    """As `attention.attend`, by Keras' `dot_product_attention`.
+    """As `attend.attend`, by Keras' `dot_product_attention`.
 
     Args:
         query: `(batch, heads, time, head_dim)`.
