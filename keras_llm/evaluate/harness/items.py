@@ -50,7 +50,7 @@ class Item:
     target: Any
     golds: list
     choices: list[str]
-    requests: list[Request]
+    requests: Sequence[Request]
 
 
 def build_items(
