@@ -82,6 +82,7 @@ class Metric:
         higher_is_better: None where neither is.
         least_golds: Fewest right answers that a document needs.
         most_golds: Most that it can have.
+        takes_several: Whether `response` may be several generated answers.
         runs_code: Whether it runs what a model wrote; then `score` is given
             `allow_code=True` where the user allowed it.
 
@@ -96,6 +97,7 @@ class Metric:
     higher_is_better: bool | None = True
     least_golds: int = 0
     most_golds: int | None = None
+    takes_several: bool = False
     runs_code: bool = False
 
 
