@@ -10,6 +10,11 @@ import numpy as np
 
 from keras_llm.errors import InputError
 from keras_llm.evaluate import answers
+from keras_llm.evaluate.harness.sandbox import (
+    SECONDS,
+    pass_at_k,
+    run_programs,
+)
 from keras_llm.evaluate.harness.task import (
     CHOICE,
     GENERATE,
@@ -182,8 +187,19 @@ def _gold_share(answer: Answer) -> float:
     return float(_shares(answer)[answer.golds].sum())
 
 
-def _sized(size: Callable[[str], int]) -> Callable[[Answer], list[float]]:
-    return lambda answer: [answer.response, size(answer.golds[0])]
+def _sized(size: Callable[[str], int]) -> Callable[..., list[float]]:
+    """The log-probability of a text, and the size of it or of a column."""
+
+    def score(answer: Answer, counted: str | None = None) -> list[float]:
+        text = answer.golds[0] if counted is None else answer.doc.get(counted)
+        if not isinstance(text, str):
+            raise InputError(
+                f"Expected a column with a text to count. Received: {counted}, "
+                f"and the columns {', '.join(map(str, answer.doc))}."
+            )
+        return [answer.response, size(text)]
+
+    return score
 
 
 def _bytes(text: str) -> int:
@@ -196,6 +212,22 @@ def _words(text: str) -> int:
 
 def _pair(answer: Answer) -> list:
     return [answer.golds, answer.text]
+
+
+def _pass(k: int) -> Metric:
+    """One of k answers passes the tests, which are the document's target."""
+
+    def score(
+        answer: Answer, allow_code: bool = False, seconds: int = SECONDS
+    ) -> float:
+        found = answer.response
+        texts = found if isinstance(found, list) else [found]
+        begun, tests = answer.doc.get("prompt", ""), answer.golds[0]
+        programs = tuple(f"{begun}{text}\n{tests}" for text in texts)
+        ends = run_programs(programs, allow_code, seconds)
+        return pass_at_k(len(ends), ends.count("passed"), k)
+
+    return Metric({GENERATE: score}, least_golds=1, runs_code=True)
 
 
 def _rouge(kind: str) -> Callable[..., float]:
@@ -245,6 +277,7 @@ METRICS: dict[str, Metric] = {
     "rouge2": _generated(_rouge("rouge2"), least=1),
     "rougeL": _generated(_rouge("rougeL"), least=1),
     "rougeLsum": _generated(_rouge("rougeLsum"), least=1),
+    **{f"pass@{k}": _pass(k) for k in (1, 2, 5, 8, 10, 16, 32, 64, 100)},
 }
 # Without a metric_list, as in the harness.
 USUAL = {
