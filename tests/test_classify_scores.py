@@ -12,15 +12,18 @@ from keras_llm.classify import (
     Ids,
     calibrate,
     calibration_error,
+    calibration_report,
     choose_threshold,
+    classification_report,
     evaluate,
     plot_curve,
     scores,
     sequence,
     sequence_model,
 )
-from keras_llm.classify.calibration import best_temperature, mean_loss
+from keras_llm.classify.calibration import best_temperature
 from keras_llm.errors import InputError
+from keras_llm.evaluate import Finding, mean_loss
 
 
 def noisy(texts: int = 400, classes: int = 3, seed: int = 0):
@@ -158,6 +161,9 @@ def test_scores_are_scikit_learns():
         ours["macro_f1"], report["macro avg"]["f1-score"]
     )
     assert sum(map(sum, ours["confusion"])) == 50
+    np.testing.assert_allclose(
+        ours["mcc"], metrics.matthews_corrcoef(truth, found)
+    )
     matrix = random.integers(0, 2, (2, 50, 3))
     ours = scores(*matrix, "abc")
     assert "confusion" not in ours
@@ -175,11 +181,32 @@ def test_evaluation_counts_what_was_predicted():
     assert found["labels"]["colour"]["support"] == 9
 
 
-def test_a_missing_library_is_named(monkeypatch, tmp_path, capsys):
+def test_evaluation_and_calibration_are_findings():
+    lm = language_model()
+    settings = ClassifierSettings(
+        labels=("beast", "colour"), ids=Ids(length=24), temperature=2.0
+    )
+    classifier = Classifier(sequence_model(lm, 2), lm.tokenizer, settings)
+    data = COLOURS + BEASTS
+    report = classification_report(classifier, data, name="colours")
+    assert isinstance(report, Finding)
+    assert report.to_dict() == evaluate(classifier, data)
+    measure = report.measures()["colours/loss"]
+    assert measure.value == evaluate(classifier, data)["loss"]
+    assert (measure.count, measure.higher_is_better) == (len(data), False)
+    found = calibration_report(classifier, data)
+    assert isinstance(found, Finding) and found.temperature == 2.0
+    assert found.calibrated.loss == measure.value
+    plain = classifier.replace(temperature=1.0)
+    assert found.raw.loss == evaluate(plain, data)["loss"]
+    for mistake in (classification_report, calibration_report):
+        with pytest.raises(InputError, match="none|at least one text"):
+            mistake(classifier, [])
+
+
+def test_a_picture_needs_matplotlib(monkeypatch, tmp_path, capsys):
     import importlib.util
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"keras_llm\[eval\]"):
-        scores(np.zeros(1), np.zeros(1), "ab")
     assert not plot_curve([], tmp_path / "curve.png")
     assert "keras_llm[viz]" in capsys.readouterr().err

@@ -7,11 +7,11 @@ are kept, and a head to the labels takes the place of that to the vocabulary.
 from keras_llm.classify.calibration import (
     Calibration,
     calibrate,
-    calibration_error,
+    calibration_report,
 )
 from keras_llm.classify.classifier import Classifier
 from keras_llm.classify.curve import plot_curve
-from keras_llm.classify.metrics import evaluate, scores
+from keras_llm.classify.metrics import classification_report, evaluate
 from keras_llm.classify.model import (
     ClassifierModel,
     sequence_model,
@@ -29,6 +29,8 @@ from keras_llm.classify.tagger import Tagger, evaluate_tags
 from keras_llm.classify.tagging import tokens
 from keras_llm.classify.thresholds import choose_threshold
 from keras_llm.classify.training import sequence
+from keras_llm.evaluate.calibration import calibration_error
+from keras_llm.evaluate.label_scores import label_scores as scores
 
 __all__ = [
     "Calibration",
@@ -44,7 +46,9 @@ __all__ = [
     "TaggerSettings",
     "calibrate",
     "calibration_error",
+    "calibration_report",
     "choose_threshold",
+    "classification_report",
     "evaluate",
     "evaluate_tags",
     "plot_curve",

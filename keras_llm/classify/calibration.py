@@ -7,13 +7,12 @@ import numpy as np
 
 from keras_llm.classify.encoding import labelled
 from keras_llm.errors import InputError
+from keras_llm.evaluate.calibration import calibration_error
+from keras_llm.evaluate.calibration_report import CalibrationReport
+from keras_llm.evaluate.probability_scores import calibration_scores, mean_loss
+from keras_llm.evaluate.temperature import least_temperature
 from keras_llm.records import Record
 from keras_llm.tune import label_ids, label_matrix
-
-BINS = 15
-RANGE = (0.02, 50.0)  # temperatures that are searched
-STEPS = 60  # of golden section: 1e-12 of the range
-_GOLDEN = (5**0.5 - 1) / 2
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,20 +69,13 @@ def calibrate(classifier: Any, examples: Any) -> tuple[Any, Calibration]:
     >>> found.loss_after <= found.loss_before
     True
     """
-    examples = labelled(examples)
-    if not examples:
-        raise InputError(
-            "Expected examples to find a temperature on. Received: none."
-        )
-    find = label_matrix if classifier.settings.many else label_ids
-    targets = find(examples, classifier.labels)
-    logits = classifier.logits(examples)
+    logits, targets = _logits_and_targets(classifier, examples)
     temperature = best_temperature(logits, targets)
     better = classifier.replace(temperature=temperature)
     before, after = (one.of_logits(logits) for one in (classifier, better))
     return better, Calibration(
         temperature=temperature,
-        examples=len(examples),
+        examples=len(logits),
         loss_before=mean_loss(before, targets),
         loss_after=mean_loss(after, targets),
         error_before=calibration_error(before, targets),
@@ -91,11 +83,50 @@ def calibrate(classifier: Any, examples: Any) -> tuple[Any, Calibration]:
     )
 
 
+def calibration_report(classifier: Any, examples: Any) -> CalibrationReport:
+    """Returns how far a classifier's probabilities can be believed.
+
+    Args:
+        classifier: A `Classifier`; its temperature is compared with 1.
+        examples: Labelled texts that neither the classifier nor its
+            temperature was fitted on.
+
+    Raises:
+        InputError: There is no example, or a label is unknown.
+
+    Example:
+
+    >>> from keras_llm import BytePairTokenizer, DecoderConfig, build_decoder
+    >>> from keras_llm.classify import (Classifier, ClassifierSettings, Ids,
+    ...     sequence_model)
+    >>> tokenizer = BytePairTokenizer.train(["a rose is a rose"], 264)
+    >>> decoder = build_decoder(DecoderConfig(vocabulary_size=264,
+    ...     context_length=16, num_layers=1, hidden_dim=8, num_heads=2))
+    >>> classifier = Classifier(sequence_model(decoder, 2), tokenizer,
+    ...     ClassifierSettings(labels=("a", "b"), ids=Ids(length=16)))
+    >>> calibration_report(classifier, [("rose", "a"), ("is", "b")]).raw.items
+    2
+    """
+    logits, targets = _logits_and_targets(classifier, examples)
+    raw, calibrated = (
+        calibration_scores(one.of_logits(logits), targets)
+        for one in (classifier.replace(temperature=1.0), classifier)
+    )
+    return CalibrationReport(
+        title="Calibration of the classifier",
+        name="calibration",
+        unit="texts",
+        raw=raw,
+        calibrated=calibrated,
+        temperature=classifier.temperature,
+    )
+
+
 def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """Returns the temperature with the least negative log-likelihood.
 
-    The loss has one minimum in the temperature (it is convex in its
-    inverse), which golden-section search finds.
+    The loss has one minimum in the temperature: see
+    `evaluate.temperature.least_temperature`.
 
     Args:
         logits: `(texts, labels)`.
@@ -113,17 +144,22 @@ def best_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     """
     logits = np.asarray(logits, np.float64)
 
-    def loss(log_temperature: float) -> float:
-        return _loss(logits * np.exp(-log_temperature), targets)
+    def losses(temperatures: np.ndarray) -> np.ndarray:
+        return np.array([_loss(logits / t, targets) for t in temperatures])
 
-    low, high = map(float, np.log(RANGE))
-    for _ in range(STEPS):
-        width = _GOLDEN * (high - low)
-        if loss(high - width) <= loss(low + width):
-            high = low + width
-        else:
-            low = high - width
-    return float(np.exp((low + high) / 2))
+    return least_temperature(losses)
+
+
+def _logits_and_targets(
+    classifier: Any, examples: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    examples = labelled(examples)
+    if not examples:
+        raise InputError(
+            "Expected examples to calibrate a classifier. Received: none."
+        )
+    find = label_matrix if classifier.settings.many else label_ids
+    return classifier.logits(examples), find(examples, classifier.labels)
 
 
 def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -133,57 +169,3 @@ def _loss(logits: np.ndarray, targets: np.ndarray) -> float:
     top = logits - logits.max(-1, keepdims=True)
     chosen = np.take_along_axis(top, np.asarray(targets)[:, None], -1)[:, 0]
     return float(np.mean(np.log(np.exp(top).sum(-1)) - chosen))
-
-
-def mean_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Returns the mean negative log-likelihood of targets, in nats.
-
-    Args:
-        probabilities: `(texts, labels)`.
-        targets: int `(texts,)`, or 0 and 1 `(texts, labels)`, where it is
-            the mean over all labels.
-
-    Example:
-
-    >>> round(mean_loss(np.array([[0.5, 0.5]]), np.array([1])), 4)
-    0.6931
-    """
-    p = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1 - 1e-12)
-    if np.ndim(targets) == 2:
-        logs = np.where(np.asarray(targets) > 0.5, np.log(p), np.log1p(-p))
-        return float(-logs.mean())
-    chosen = np.take_along_axis(p, np.asarray(targets)[:, None], -1)
-    return float(-np.log(chosen).mean())
-
-
-def calibration_error(
-    probabilities: np.ndarray, targets: np.ndarray, bins: int = BINS
-) -> float:
-    """Returns how far confidence and accuracy are apart, from 0 to 1 (ECE).
-
-    Texts are put into bins of equal width by how sure the classifier is; the
-    mean over texts of how far the bin's accuracy is from its confidence.
-    With many labels each yes or no counts as a text.
-
-    Args:
-        probabilities: `(texts, labels)`.
-        targets: int `(texts,)`, or 0 and 1 `(texts, labels)`.
-        bins: Default: 15, as in the paper.
-
-    Source: Naeini et al. 2015; Guo et al. 2017,
-    https://arxiv.org/abs/1706.04599.
-
-    Example:
-
-    >>> round(calibration_error(np.array([[0.9, 0.1]] * 4),
-    ...     np.array([0, 0, 0, 1])), 2)  # says 0.9, is right in 0.75
-    0.15
-    """
-    p = np.asarray(probabilities, np.float64)
-    if np.ndim(targets) == 2:
-        p = np.stack([1 - p.ravel(), p.ravel()], axis=-1)
-        targets = np.ravel(targets).astype(int)
-    sure, right = p.max(-1), p.argmax(-1) == targets
-    places = np.minimum((sure * bins).astype(int), bins - 1)
-    gaps = np.bincount(places, weights=sure - right, minlength=bins)
-    return float(np.abs(gaps).sum() / len(sure))

@@ -16,7 +16,7 @@ from keras_llm.classify.encoding import (
     labelled,
     texts_of,
 )
-from keras_llm.classify.metrics import evaluate, need_scikit_learn
+from keras_llm.classify.metrics import evaluate
 from keras_llm.classify.model import sequence_model, unused_at_rest
 from keras_llm.classify.objectives import ManyLabels, OneLabel
 from keras_llm.classify.rows import text_rows
@@ -103,7 +103,8 @@ def sequence(
     >>> classifier.labels, len(classifier.predict(["rose", "tax"]))
     (('flower', 'other'), 2)
     """
-    examples, held_out = labelled(train), _held_out(validation, out)
+    examples = labelled(train)
+    held_out = None if validation is None else labelled(validation)
     pairs = any(example.text_pair is not None for example in examples)
     made = ClassifierSettings(
         labels=labels_of(examples),
@@ -267,11 +268,3 @@ def keep(one: Any, out: Path, report: TrainReport) -> None:
     one.save(out / SAVED)
     write_text(out / METRICS, json.dumps(one.report, indent=2) + "\n")
     plot_curve(read_history(str(report.history)), out / CURVE)
-
-
-def _held_out(validation: Any, out: Any) -> list[Labelled] | None:
-    if validation is None:
-        return None
-    if out is not None:
-        need_scikit_learn()
-    return labelled(validation)

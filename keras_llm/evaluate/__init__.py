@@ -27,6 +27,25 @@ _FILES = {
         "generation_scores",
     ),
     "overlap": ("Overlap", "bleu", "chrf", "sentence_scores", "ter"),
+    "calibration": (
+        "Reliability",
+        "calibration_error",
+        "reliability",
+        "reliability_figure",
+    ),
+    "calibration_report": ("CalibrationReport",),
+    "classification": (
+        "ClassificationReport",
+        "classification_scores",
+        "confusion_figure",
+    ),
+    "label_scores": ("roc_auc",),
+    "probability_scores": (
+        "CalibrationScores",
+        "brier_score",
+        "calibration_scores",
+        "mean_loss",
+    ),
     "corrections": ("holm",),
     "experts": ("expert_load",),
     "finding": (
@@ -63,7 +82,9 @@ _FILES = {
         "check_gates",
         "parse_gate",
     ),
+    "harness.sandbox": ("pass_at_k", "run_programs"),
     "report": ("markdown_table", "plot_loss"),
+    "reports": ("EvaluationReport", "write_report"),
     "rouge_scores": ("rouge", "rouge_each"),
     "statistics": (
         "Interval",
