@@ -1,7 +1,7 @@
 """A run as a page: a picture of the loss, and tables in Markdown."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from keras_llm.errors import InputError
@@ -57,14 +57,20 @@ def plot_loss(
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def markdown_table(
+    rows: Sequence[Mapping[str, Any]], right: Collection[str] = ()
+) -> str:
     """Returns rows of the same keys as a Markdown table.
+
+    Args:
+        rows: At least one.
+        right: Names of the columns that are aligned to the right.
 
     Example:
 
-    >>> print(markdown_table([{"name": "a|b", "size": 1}]))
+    >>> print(markdown_table([{"name": "a|b", "size": 1}], right=["size"]))
     | name | size |
-    | --- | --- |
+    | --- | ---: |
     | a\\|b | 1 |
     """
 
@@ -74,4 +80,5 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
     head = list(rows[0])
     body = [line(row[name] for name in head) for row in rows]
-    return "\n".join([line(head), line(["---"] * len(head)), *body])
+    marks = ["---:" if name in right else "---" for name in head]
+    return "\n".join([line(head), line(marks), *body])

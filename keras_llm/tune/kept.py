@@ -4,21 +4,17 @@ import dataclasses
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import keras_llm
 from keras_llm.card import write_card
 from keras_llm.errors import InputError
+from keras_llm.evaluate.provenance import environment
 from keras_llm.records import Record
 from keras_llm.train.folder import PLAN
 
 LM, TUNING, REPORT = "lm", "tuning.json", "tuning_report.json"
-PACKAGES = ("keras", "numpy")
-TENSORFLOW = ("tensorflow", "tensorflow-cpu", "tf-nightly")
 SAME = ("kind", "trainable", "options", "data", "tokenizer")
 
 
@@ -122,23 +118,6 @@ class Tuning(Record):
                 f"{'; '.join(changed)}. Use the same choices and data to "
                 "continue, or another folder to start anew."
             )
-
-
-def environment() -> dict[str, str]:
-    """Returns the versions of Python, the system and the packages.
-
-    Example:
-
-    >>> sorted(environment())
-    ['keras', 'keras_llm', 'numpy', 'python', 'system', 'tensorflow']
-    """
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "keras_llm": keras_llm.__version__,
-        "tensorflow": _version(*TENSORFLOW),
-        **{name: _version(name) for name in PACKAGES},
-    }
 
 
 def described(**data: Any) -> dict[str, Any]:
@@ -269,13 +248,3 @@ def _content(example: Any) -> str:
     return json.dumps(
         {k: v for k, v in fields.items() if k not in ("line", "where")}
     )
-
-
-def _version(*names: str) -> str:
-    """The version of the first of these distributions that is there."""
-    for name in names:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return "not installed"
