@@ -6,6 +6,9 @@ Names are imported on first use, as in `keras_llm.evaluate`.
 from keras_llm.lazy import lazy
 
 _FILES = {
+    "evaluator": ("evaluate_tasks",),
+    "results": ("BenchmarkReport",),
+    "scoring": ("METRICS", "Answer", "Metric"),
     "task": ("FewShot", "Task", "TaskGroup"),
     "task_files": ("Selection", "list_tasks", "load_task", "select_tasks"),
 }

@@ -16,7 +16,6 @@ from keras_llm.evaluate.harness.scoring import METRICS, USUAL, Answer, Metric
 from keras_llm.evaluate.harness.task import (
     GENERATE,
     LIKELIHOOD,
-    ROLLING,
     Task,
 )
 from keras_llm.evaluate.subject import Likelihood
@@ -119,15 +118,11 @@ def check_uses(
 
 def _trial(item: Item, task: Task, steps: list[Step]) -> Answer:
     """An answer that says nothing; its last choice is the likeliest."""
-    ranks = [Likelihood(float(n), False) for n in range(len(item.choices))]
-    response: Any = {GENERATE: [""] * task.repeats, ROLLING: -1.0}.get(
-        task.output_type
-    )
+    count = 1 if task.output_type == LIKELIHOOD else len(item.choices)
+    ranks = [Likelihood(float(n), False) for n in range(count)]
+    response: Any = -1.0
     if task.output_type == GENERATE:
-        response = apply(steps, response, item.doc)
-    ranks = (
-        [Likelihood(0.0, False)] if task.output_type == LIKELIHOOD else ranks
-    )
+        response = apply(steps, [""] * task.repeats, item.doc)
     return Answer(item.doc, item.golds, item.choices, ranks, ranks, response)
 
 
