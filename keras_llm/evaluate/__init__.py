@@ -7,6 +7,13 @@ Keras nor TensorFlow.
 from keras_llm.lazy import lazy
 
 _FILES = {
+    "harness": (
+        "BenchmarkReport",
+        "Task",
+        "evaluate_tasks",
+        "list_tasks",
+        "load_task",
+    ),
     "answers": ("exact_match", "normalize_answer", "token_f1"),
     "bits": (
         "BitsReport",
