@@ -6,7 +6,7 @@ from keras_llm.errors import InputError
 
 
 def weighted_log_odds(
-    counts: np.ndarray, prior: float = 0.01
+    counts: np.ndarray, prior: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compares how often each group has each word with all other groups.
 

@@ -1,6 +1,7 @@
 """Pictures of the bias findings: bars, and a map of values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,29 +50,41 @@ def heat_map(
 
 
 def bars(
-    names: Sequence[str],
-    values: Sequence[float],
-    errors: Sequence[float | None],
-    label: str,
-    caption: str,
+    rows: Sequence[Mapping[str, Any]], label: str, caption: str
 ) -> Picture:
-    """Draws a bar for each name, with its standard error where there is one.
+    """Draws bars in a panel for each kind, each to its own scale.
+
+    Args:
+        rows: `kind`, `group`, `value`, and `error`, a standard error or None.
+        label: Of the values.
+        caption: Below.
 
     Raises:
         InputError: matplotlib is missing.
 
     Example:
 
-    >>> bars(["she"], [9.0], [None], "per million words", "Mentions.").caption
+    >>> row = {"kind": "age", "group": "old", "value": 9.0, "error": None}
+    >>> bars([row], "per million words", "Mentions.").caption
     'Mentions.'
     """
-    figure = new_figure(7.0, 1.2 + 0.28 * len(names))
-    axes = figure.subplots()
-    places = np.arange(len(names))
-    widths = [0.0 if error is None else error for error in errors]
-    axes.barh(places, values, xerr=widths)
-    axes.set_yticks(places, names)
-    axes.invert_yaxis()
-    axes.set_xlabel(label)
-    axes.grid(axis="x", alpha=0.3)
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    panels = [[row for row in rows if row["kind"] == kind] for kind in kinds]
+    figure = new_figure(7.0, 0.6 + 0.45 * len(kinds) + 0.22 * len(rows))
+    columns = figure.subplots(
+        len(kinds), 1, squeeze=False, height_ratios=list(map(len, panels))
+    )[:, 0]
+    for axes, kind, some in zip(columns, kinds, panels, strict=True):
+        places = range(len(some))
+        axes.barh(
+            places,
+            [row["value"] for row in some],
+            xerr=[row["error"] or 0.0 for row in some],
+        )
+        axes.set_yticks(places, [row["group"] for row in some])
+        axes.set_ylim(len(some) - 0.4, -0.6)  # the first on top, no margins
+        axes.set_xlim(left=0)
+        axes.set_title(kind, loc="left", fontsize="medium")
+        axes.grid(axis="x", alpha=0.3)
+    columns[-1].set_xlabel(label)
     return Picture(figure, caption)
