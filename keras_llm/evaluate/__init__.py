@@ -15,6 +15,15 @@ _FILES = {
         "load_task",
     ),
     "answers": ("exact_match", "normalize_answer", "token_f1"),
+    "bias": (
+        "bbq",
+        "corpus_bias",
+        "counterfactual",
+        "crows_pairs",
+        "refusals",
+        "template_gaps",
+        "toxicity",
+    ),
     "bits": (
         "BitsReport",
         "bits_per_byte",
@@ -47,6 +56,7 @@ _FILES = {
         "confusion_figure",
     ),
     "label_scores": ("roc_auc",),
+    "token_calibration": ("calibrated", "next_token_calibration"),
     "probability_scores": (
         "CalibrationScores",
         "brier_score",
@@ -90,6 +100,7 @@ _FILES = {
         "parse_gate",
     ),
     "harness.sandbox": ("pass_at_k", "run_programs"),
+    "proportions": ("cohens_d", "half_test", "wilson"),
     "report": ("markdown_table", "plot_loss"),
     "reports": ("EvaluationReport", "write_report"),
     "rouge_scores": ("rouge", "rouge_each"),
