@@ -61,6 +61,7 @@ def summary(sections: Sequence[Section]) -> list[dict]:
 
     Example:
 
+    >>> from keras_llm.evaluate.finding import Measure
     >>> summary([Section("Size", "size", [], {"size/n": Measure(9.0)})])
     [{'measure': 'size/n', 'value': '9.000', 'items': None, 'better': 'higher'}]
     """

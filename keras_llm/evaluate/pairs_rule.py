@@ -108,7 +108,10 @@ def pair_window(
 
 
 def rolling_windows(
-    ids: Sequence[int], start: int, context_length: int
+    ids: Sequence[int],
+    start: int,
+    context_length: int,
+    stride: int | None = None,
 ) -> Iterator[Window]:
     """Cuts a document so that every token is scored exactly once.
 
@@ -116,23 +119,40 @@ def rolling_windows(
         ids: The document's token ids.
         start: The id that the first token is predicted from.
         context_length: Most tokens the model reads.
+        stride: Tokens scored by each window after the first: fewer give each
+            token more context, for more windows. Default: `context_length`,
+            as the lm-evaluation-harness has it.
 
     Yields:
         `(tokens, scored)`: at most `context_length + 1` tokens, of which the
         last `scored` count.
 
-    Source: `loglikelihood_rolling` of the lm-evaluation-harness.
+    Raises:
+        InputError: `stride` is not from 1 to `context_length`.
+
+    Source: `loglikelihood_rolling` and `get_rolling_token_windows` of the
+    lm-evaluation-harness.
 
     Example:
 
     >>> list(rolling_windows([1, 2, 3, 4, 5], 0, 3))
     [([0, 1, 2, 3], 3), ([2, 3, 4, 5], 2)]
+    >>> list(rolling_windows([1, 2, 3, 4, 5], 0, 3, stride=1))
+    [([0, 1, 2, 3], 3), ([1, 2, 3, 4], 1), ([2, 3, 4, 5], 1)]
     """
-    whole = [start, *ids]
-    for begin in range(0, len(ids), context_length):
-        end = min(begin + context_length, len(ids))
-        first = max(0, end - context_length)
-        yield whole[first : end + 1], end - begin
+    stride = context_length if stride is None else stride
+    if not 1 <= stride <= context_length:
+        raise InputError(
+            f"Expected a stride from 1 to {context_length}, the tokens that "
+            f"the model reads at once. Received: {stride}."
+        )
+    whole, end = [start, *ids], 0
+    while end < len(ids):
+        begin, end = (
+            end,
+            min(end + (stride if end else context_length), len(ids)),
+        )
+        yield whole[max(0, end - context_length) : end + 1], end - begin
 
 
 def fit_prompt(
