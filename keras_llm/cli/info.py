@@ -12,7 +12,7 @@ from rich.table import Table
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import command, report
 from keras_llm.cli.info_tuned import HEADS, optional_json, tuned_facts
-from keras_llm.cli.model import LM
+from keras_llm.compare.model_source import LM
 from keras_llm.config import DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.estimate import (

@@ -12,9 +12,7 @@ from keras_llm.cli.console import (
     report,
     start_tensorflow,
 )
-from keras_llm.errors import InputError
-
-LM = "lm"  # the folder inside a run that holds the finished CausalLM
+from keras_llm.compare.model_source import load_model
 
 Model = Annotated[
     Path,
@@ -95,30 +93,6 @@ def generate(
     for piece in pieces:
         typer.echo(piece, nl=False)
     typer.echo()
-
-
-def load_model(path: Path, dtype: str = "float32") -> Any:
-    """Loads a CausalLM from a run, a model folder or a preset's name.
-
-    Names on the hub are for `keras-llm import`: here a name that is no
-    folder is a folder that is missing, and no reason to use the network.
-    """
-    from keras_llm import zoo
-
-    inner = path / LM
-    if not inner.is_dir() and (path / "train.json").exists():
-        raise InputError(
-            f"Expected a finished run at {path}. Received: one that was "
-            "stopped. Run the same command, `keras-llm train` or "
-            "`keras-llm finetune`, again to finish it."
-        )
-    if not path.exists() and str(path) not in zoo.list():
-        raise InputError(
-            f"Expected a model folder, or a preset, at {path}. Received: no "
-            "such folder. A model on the Hugging Face hub is fetched with "
-            "`keras-llm import OWNER/NAME`."
-        )
-    return zoo.load(inner if inner.is_dir() else path, dtype)
 
 
 def heldout_bits(lm: Any, corpus: Path) -> Any:

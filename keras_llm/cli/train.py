@@ -17,7 +17,8 @@ from keras_llm.cli.console import (
     report,
     start_tensorflow,
 )
-from keras_llm.cli.model import LM, percent, rounded
+from keras_llm.cli.model import percent, rounded
+from keras_llm.compare.model_source import LM
 from keras_llm.errors import InputError
 
 SAMPLES, BOARD = ("The ", "def "), "tensorboard"
