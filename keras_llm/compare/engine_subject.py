@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from keras_llm.compare.window_subject import BATCH_TOKENS, WindowSubject
 from keras_llm.evaluate.subject import Prompt
+from keras_llm.evaluate.window_subject import BATCH_TOKENS, WindowSubject
 from keras_llm.export.server.asked import decoded
 from keras_llm.export.server.engine import Engine, Row
 from keras_llm.progress import track

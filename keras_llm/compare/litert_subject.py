@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_llm.compare.engine_subject import EngineSubject
 from keras_llm.compare.files_hash import files_fingerprint, folder_fingerprint
-from keras_llm.compare.window_subject import Scores
 from keras_llm.evaluate.pairs_rule import Window
+from keras_llm.evaluate.window_subject import Scores
 from keras_llm.export.server.litert_engine import LitertEngine
 
 

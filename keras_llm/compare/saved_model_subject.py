@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from keras_llm.compare.engine_subject import EngineSubject
 from keras_llm.compare.files_hash import folder_fingerprint
-from keras_llm.compare.window_subject import BATCH_TOKENS, Scores, padded
 from keras_llm.decoding import NO_TOKEN
 from keras_llm.evaluate.pairs_rule import Window
+from keras_llm.evaluate.window_subject import BATCH_TOKENS, Scores, padded
 from keras_llm.export.server.saved_engine import required, saved_engine
 
 ROWS = 32  # texts continued at once

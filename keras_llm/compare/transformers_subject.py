@@ -13,14 +13,14 @@ from keras_llm.compare.transformers_loading import (
     context_length,
     load_transformers,
 )
-from keras_llm.compare.window_subject import (
+from keras_llm.evaluate.pairs_rule import Window, move_spaces, pair_window
+from keras_llm.evaluate.subject import Continuation, Prompt
+from keras_llm.evaluate.window_subject import (
     BATCH_TOKENS,
     Scores,
     WindowSubject,
     padded,
 )
-from keras_llm.evaluate.pairs_rule import Window, move_spaces, pair_window
-from keras_llm.evaluate.subject import Continuation, Prompt
 from keras_llm.progress import track
 from keras_llm.stopping import cut
 
