@@ -114,15 +114,24 @@ def walled() -> bool:
     return sys.platform == "linux" and platform.machine() in _MACHINES
 
 
-def refuse_system_calls() -> None:
-    """Leaves this process, for good, no more than computing and reading files.
+def filter_steps(machine: str) -> list[tuple[int, int, int, int]]:
+    """Returns the kernel's program that decides about each system call.
 
-    Raises:
-        OSError: The kernel has no seccomp filters.
+    Args:
+        machine: As `platform.machine()` calls it.
 
-    Source: https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
+    Returns:
+        Instructions of classic BPF: code, steps to jump if true and if
+        false, value.
+
+    Source: https://docs.kernel.org/userspace-api/seccomp_filter.html
+
+    Example:
+
+    >>> filter_steps("x86_64")[-1] == (_RETURN, 0, 0, _REFUSE)
+    True
     """
-    column, architecture, opening = _MACHINES[platform.machine()]
+    column, architecture, opening = _MACHINES[machine]
     numbers = [row[column] for row in _ALLOWED.values()]
     steps = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -133,15 +142,24 @@ def refuse_system_calls() -> None:
     for number in numbers:
         if number is not None:
             steps += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
-    steps += [
+    return [
+        *steps,
         (_EQUAL, 0, 3, opening),
         (_LOAD, 0, 0, _THIRD_ARGUMENT),
         (_ANY_BIT, 1, 0, _TO_WRITE),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     ]
-    array = (_Step * len(steps))(*(_Step(*step) for step in steps))
-    program = _Steps(len(steps), array)
+
+
+def refuse_system_calls() -> None:
+    """Leaves this process, for good, no more than computing and reading files.
+
+    Raises:
+        OSError: The kernel has no seccomp filters.
+    """
+    steps = [_Step(*step) for step in filter_steps(platform.machine())]
+    program = _Steps(len(steps), (_Step * len(steps))(*steps))
     libc = ctypes.CDLL(None, use_errno=True)
     for call in (
         (_NO_NEW_PRIVILEGES, 1, 0, 0, 0),

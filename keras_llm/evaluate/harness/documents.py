@@ -154,7 +154,8 @@ def _named_files(
     by_split = given if isinstance(given, dict) else {"train": given}
     names = by_split.get(split)
     names = [names] if isinstance(names, str) else names
-    if not names or not all(isinstance(name, str) for name in names):
+    listed = isinstance(names, list) and names
+    if not listed or not all(isinstance(name, str) for name in names):
         raise InputError(
             f"Expected dataset_kwargs.data_files of {task.task} to name files "
             f"of the split {split!r}. Received: {given!r:.80}. Write for "

@@ -59,14 +59,22 @@ def _made(doc: Doc, name: str, where: str) -> Doc | None:
 
 
 def _hellaswag(doc: Doc) -> Doc:
-    """Source: https://arxiv.org/abs/1905.07830; clean-up as the harness's."""
-    if "endings" not in doc:  # prepared before it was published
-        return doc | {"label": doc["gold"]}
+    """Source: https://arxiv.org/abs/1905.07830; clean-up as the harness's.
+
+    Where the file has the clean text already, only the begun sentence at its
+    end is written with a capital, as the harness does.
+    """
+    if "endings" not in doc:
+        query = _BEGUN.sub(lambda m: m[1] + m[2].capitalize(), doc["query"])
+        return doc | {"query": query, "label": doc["gold"]}
     context = f"{doc['ctx_a']} {doc['ctx_b'].capitalize()}"
     return doc | {
         "query": _cleaned(f"{doc['activity_label']}: {context}"),
         "choices": [_cleaned(ending) for ending in doc["endings"]],
     }
+
+
+_BEGUN = re.compile(r"([.!?]['\")]* )([a-z][^.!?]*)$")
 
 
 def _cleaned(text: str) -> str:

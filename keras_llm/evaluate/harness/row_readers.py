@@ -97,6 +97,11 @@ def _json(paths: Sequence[Path]) -> Iterator[Row]:
         if isinstance(found, dict):
             inner = found.get("data")
             found = inner if isinstance(inner, list) else [found]
+        if not isinstance(found, list):
+            raise InputError(
+                f"Expected a list of objects in {path}. Received: "
+                f"{found!r:.40}."
+            )
         for number, row in enumerate(found, start=1):
             article = _object(row, path, number, "object")
             yield from _questions(article, path, number)
@@ -163,8 +168,8 @@ def _csv(paths: Sequence[Path], delimiter: str = ",") -> Iterator[Row]:
         except csv.Error as error:
             raise InputError(
                 f"Expected the columns {', '.join(names)} in every row. "
-                f"Received: {path}, line {rows.line_num}: {error}. Correct "
-                "the line."
+                f"Received: {path}, line {rows.reader.line_num}: {error}. "
+                "Correct the line."
             ) from error
 
 
