@@ -7,6 +7,7 @@ that the evaluation can ask. Names are imported on first use.
 from keras_llm.lazy import lazy
 
 _FILES = {
+    "comparison_report": ("ComparisonReport",),
     "endpoint_subject": ("EndpointSubject",),
     "grade_report": ("GradeReport",),
     "judge_report": ("JudgeReport",),
@@ -17,6 +18,7 @@ _FILES = {
     "ratings": ("bradley_terry", "elo"),
     "saved_model_subject": ("SavedModelSubject",),
     "transformers_subject": ("Seq2SeqSubject", "TransformersSubject"),
+    "versus": ("compare",),
 }
 _NAMES = {name: file for file, names in _FILES.items() for name in names}
 
