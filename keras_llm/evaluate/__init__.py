@@ -101,6 +101,7 @@ _FILES = {
     ),
     "harness.sandbox": ("pass_at_k", "run_programs"),
     "proportions": ("cohens_d", "half_test", "wilson"),
+    "language_model": ("LanguageReport", "language_report"),
     "report": ("markdown_table", "plot_loss"),
     "reports": ("EvaluationReport", "write_report"),
     "rouge_scores": ("rouge", "rouge_each"),
