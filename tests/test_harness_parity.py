@@ -119,7 +119,7 @@ CASES = {
     },
     "read": {
         "output_type": "loglikelihood_rolling",
-        "rows": {"test": [{"page": f"{text(n, 20)}\n."} for n in range(12)]},
+        "rows": {"test": [{"page": f"{text(n, 20)}\n.\n"} for n in range(12)]},
         "doc_to_text": "",
         "doc_to_target": "{{page|regex_replace('mat', 'rug')}}",
     },
@@ -236,11 +236,15 @@ def compare(found, theirs: dict) -> None:
     for name, numbers in theirs["results"].items():
         for key, value in numbers.items():
             metric, _, chain = key.partition(",")
-            if not chain or metric.removesuffix("_stderr") in DRAWN:
+            if not chain:
                 continue
-            if value == "N/A" and key in mine["results"][name]:
-                continue  # we have an error there
-            assert mine["results"][name][key] == pytest.approx(value), key
+            number = mine["results"][name][key]
+            if value == "N/A":
+                assert number > 0  # the harness has no error here
+            elif metric.removesuffix("_stderr") in DRAWN - {metric}:
+                assert number == pytest.approx(value, rel=0.35), key
+            else:
+                assert number == pytest.approx(value, rel=1e-12), key
     for name, samples in theirs["samples"].items():
         assert len(samples) == len(found.samples[name])
         for his, my in zip(samples, found.samples[name], strict=True):
