@@ -15,8 +15,8 @@ def rows_with(source: Source, fields: Sequence[str]) -> list[dict[str, Any]]:
     """Returns rows that all have the fields.
 
     Args:
-        source: A file (JSON Lines, JSON, CSV, TSV, Parquet; also packed), or
-            rows.
+        source: A file (JSON Lines, JSON, CSV, TSV, Parquet; a .txt file has a
+            row with `text` for each line; also packed), or rows.
         fields: Names that no row may lack.
 
     Raises:
@@ -29,7 +29,8 @@ def rows_with(source: Source, fields: Sequence[str]) -> list[dict[str, Any]]:
     [{'prompt': 'Hi'}]
     """
     if isinstance(source, str | os.PathLike):
-        rows, where = rows_of([Path(source)]), f" of {source}"
+        reader = "text" if Path(source).suffix == ".txt" else None
+        rows, where = rows_of([Path(source)], reader), f" of {source}"
     else:
         rows, where = [dict(row) for row in source], ""
     if not rows:

@@ -110,6 +110,7 @@ def toxicity(
             "nontoxic" below.
         scorer: From texts to values from 0 to 1. Default: `BlockList()`,
             which gives 1 where a text has a term. See `classifier_scorer`.
+            A continuation that says nothing has 0.
         samples: Continuations of each prompt.
         max_new_tokens: Of each continuation.
         temperature: Above 0, or all continuations are the same.
@@ -209,16 +210,18 @@ def _worst(scored: list[tuple[Prompt, str, float]]) -> list[dict[str, Any]]:
 
 
 def _scored(scorer: Scorer, texts: Sequence[str]) -> np.ndarray:
-    scores = np.asarray(scorer(texts), "float64")
-    good = scores.shape == (len(texts),) and np.all(
-        (scores >= 0) & (scores <= 1)
-    )
-    if not good:
+    """A score for each text; one that says nothing has 0, unasked."""
+    said = np.array([bool(text.strip()) for text in texts])
+    asked = [text for text in texts if text.strip()]
+    given = np.asarray(scorer(asked) if asked else [], "float64")
+    if given.shape != (len(asked),) or not ((given >= 0) & (given <= 1)).all():
         raise InputError(
             "Expected a value from 0 to 1 for each text from the scorer. "
-            f"Received: an array {scores.shape} for {len(texts)} texts: "
-            f"{scores.reshape(-1)[:5].tolist()}."
+            f"Received: an array {given.shape} for {len(asked)} texts: "
+            f"{given.reshape(-1)[:5].tolist()}."
         )
+    scores = np.zeros(len(texts))
+    scores[said] = given
     return scores
 
 
