@@ -1,38 +1,68 @@
 """The lm-evaluation-harness's own tasks, over documents put into them."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
+PATHS = {
+    "arc_easy": "arc/arc_easy.yaml",
+    "boolq": "super_glue/boolq/default.yaml",
+    "copa": "super_glue/copa/default.yaml",
+    "gsm8k": "gsm8k/gsm8k.yaml",
+    "hellaswag": "hellaswag/hellaswag.yaml",
+    "lambada_openai": "lambada/lambada_openai.yaml",
+    "openbookqa": "openbookqa/openbookqa.yaml",
+    "piqa": "piqa/piqa.yaml",
+    "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
+    "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
+    "wikitext": "wikitext/wikitext.yaml",
+    "winogrande": "winogrande/default.yaml",
+    "xquad_en": "xquad/xquad_en.yaml",
+    "xquad_zh": "xquad/xquad_zh.yaml",
+}
 
-def peer_requests(
-    path: str, docs: dict[str, list[dict]], num_fewshot: int = 0
-) -> list[tuple[Any, ...]]:
-    """Returns what the harness asks a model about the evaluated documents.
+
+def peer_task(name: str, docs: list[dict], num_fewshot: int = 0) -> Any:
+    """Returns a task of the harness over some documents.
 
     Args:
-        path: Of one of its task files, below `lm_eval/tasks`.
-        docs: Documents by split, with the columns of the hub.
+        name: Of the task.
+        docs: Every split has them; with the columns of the hub.
         num_fewshot: Solved examples in front of each.
     """
-    import datasets
-    import lm_eval.tasks
-    from lm_eval.api.task import ConfigurableTask
-    from lm_eval.tasks._yaml_loader import load_yaml
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import datasets
+        import lm_eval.tasks
+        from lm_eval.api.task import ConfigurableTask
+        from lm_eval.tasks._yaml_loader import load_yaml
 
     class Offline(ConfigurableTask):
         def download(self, *_: Any, **__: Any) -> None:
-            self.dataset = datasets.DatasetDict(
-                {
-                    split: datasets.Dataset.from_list(rows)
-                    for split, rows in docs.items()
-                }
-            )
+            rows = datasets.Dataset.from_list(docs)
+            splits = ("train", "validation", "test")
+            self.dataset = datasets.DatasetDict(dict.fromkeys(splits, rows))
 
-    file = Path(lm_eval.tasks.__file__).parent / path
+    file = Path(lm_eval.tasks.__file__).parent / PATHS[name]
     # XQuAD's function needs a part of transformers that is no more.
-    functions = not path.startswith("xquad")
+    functions = not name.startswith("xquad")
     fields = load_yaml(file, resolve_func=functions, recursive=True)
     task = Offline(config=fields | {"num_fewshot": num_fewshot})
     task.set_fewshot_seed(1234)
+    return task
+
+
+def peer_requests(name: str, docs: list[dict], shots: int = 0) -> list[tuple]:
+    """Returns what the harness asks a model about documents."""
+    task = peer_task(name, docs, shots)
     task.build_all_requests(limit=None)
     return [instance.arguments for instance in task.instances]
+
+
+def peer_results(lm: Any, name: str, docs: list[dict]) -> dict[str, Any]:
+    """Returns what the harness finds of a model on documents."""
+    task = peer_task(name, docs)
+    from lm_eval.evaluator import evaluate
+
+    found = evaluate(lm, {name: task}, bootstrap_iters=0)
+    return found["results"][name]

@@ -4,8 +4,10 @@ import importlib.util
 import json
 
 import pytest
-from harness_tasks import peer_requests
+from harness_peer import HashSubject, _peer
+from harness_tasks import PATHS, peer_requests, peer_results
 
+from keras_llm.evaluate import evaluate_tasks
 from keras_llm.evaluate.harness import load_task
 from keras_llm.evaluate.harness.documents import documents
 from keras_llm.evaluate.harness.fewshot import Sampler
@@ -167,22 +169,6 @@ DOCS["truthfulqa_mc1"] = DOCS["truthfulqa_mc2"] = [
         },
     }
 ]  # fmt: skip
-PATHS = {
-    "arc_easy": "arc/arc_easy.yaml",
-    "boolq": "super_glue/boolq/default.yaml",
-    "copa": "super_glue/copa/default.yaml",
-    "gsm8k": "gsm8k/gsm8k.yaml",
-    "hellaswag": "hellaswag/hellaswag.yaml",
-    "lambada_openai": "lambada/lambada_openai.yaml",
-    "openbookqa": "openbookqa/openbookqa.yaml",
-    "piqa": "piqa/piqa.yaml",
-    "truthfulqa_mc1": "truthfulqa/truthfulqa_mc1.yaml",
-    "truthfulqa_mc2": "truthfulqa/truthfulqa_mc2.yaml",
-    "wikitext": "wikitext/wikitext.yaml",
-    "winogrande": "winogrande/default.yaml",
-    "xquad_en": "xquad/xquad_en.yaml",
-    "xquad_zh": "xquad/xquad_zh.yaml",
-}
 
 
 def requests(name: str, docs: list[dict], shots: int = 0) -> list[tuple]:
@@ -201,10 +187,9 @@ def requests(name: str, docs: list[dict], shots: int = 0) -> list[tuple]:
 
 
 def theirs(name: str, docs: list[dict], shots: int = 0) -> list[tuple]:
-    splits = dict.fromkeys(("train", "validation", "test"), docs)
     return [
         (one[0], one[1]["until"]) if isinstance(one[-1], dict) else one
-        for one in peer_requests(PATHS[name], splits, shots)
+        for one in peer_requests(name, docs, shots)
     ]
 
 
@@ -235,6 +220,29 @@ def test_other_files_of_a_benchmark_ask_the_same(name, shared_data):
     first = documents(task, task.eval_split, shared_data)[:1]
     assert not set(first[0]) & set(DOCS[name][0]) - {"choices"}
     assert requests(name, first) == theirs(name, DOCS[name][:1])
+
+
+@needs_harness
+@pytest.mark.parametrize(
+    "name",
+    ["arc_easy", "gsm8k", "truthfulqa_mc1", "truthfulqa_mc2", "wikitext"],
+)
+def test_the_numbers_are_the_harness_s(name, shared_data, monkeypatch):
+    """Of a model whose answers are hashes of the questions."""
+    monkeypatch.setenv("DISABLE_MULTIPROC", "1")
+    task = load_task(name)
+    docs = documents(task, task.eval_split, shared_data)[:40]
+    made = prepared(docs, task.process_docs, name)
+    theirs = peer_results(_peer(), name, made)
+    report = evaluate_tasks(
+        HashSubject(), name, shared_data, limit=40, num_fewshot=0
+    )
+    ours = report.to_dict()["results"][name]
+    numbers = [key for key in theirs if isinstance(theirs[key], float)]
+    assert numbers
+    for key in numbers:
+        own = key.replace("acc", "mc2") if name.endswith("mc2") else key
+        assert ours[own] == pytest.approx(theirs[key], rel=1e-9), key
 
 
 @needs_harness

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from keras_llm import InputError
-from keras_llm.evaluate import pass_at_k, run_programs
-from keras_llm.evaluate.harness import boxed, sandbox
+from keras_llm.evaluate import evaluate_tasks, pass_at_k, run_programs
+from keras_llm.evaluate.harness import Task, boxed, load_task, sandbox
 from keras_llm.evaluate.harness.scoring import METRICS, Answer
 
 walled = pytest.mark.skipif(
@@ -234,6 +234,57 @@ def test_the_metrics_of_programs():
     one = Answer(DOC, [TESTS], response=right)
     assert METRICS["pass@1"].score["generate_until"](one, allow_code=True) == 1
     assert METRICS["pass@1"].runs_code
+
+
+class Coder:
+    """Writes the same two programs for every prompt."""
+
+    name, fingerprint = "coder", "1"
+
+    def generate(self, prompts):
+        bodies = ("    return 2 * n\n", "    return n\n")
+        return [bodies[prompt.seed % 2] for prompt in prompts]
+
+
+def programs(folder, metric: str, repeats: int) -> Task:
+    row = DOC | {"test": TESTS}
+    (folder / "test.jsonl").write_text(json.dumps(row))
+    return load_task(
+        "humaneval",
+        doc_to_target="test",
+        metric_list=[{"metric": metric}],
+        repeats=repeats,
+        generation_kwargs={"temperature": 0.8},
+        filter_list=[
+            {
+                "name": "all",
+                "filter": [{"function": "take_first_k", "k": repeats}],
+            }
+        ],
+    )
+
+
+def test_a_task_of_programs(tmp_path):
+    task = programs(tmp_path, "pass@2", 4)
+    report = evaluate_tasks(Coder(), task, tmp_path, allow_code=True)
+    (measure,) = report.measures().values()
+    assert np.isclose(measure.value, 5 / 6)
+
+
+@pytest.mark.parametrize(
+    ("metric", "repeats", "allow", "words"),
+    [
+        ("pass@2", 1, True, "Set repeats to 2 or more"),
+        ("pass@1", 1, False, "then pass allow_code=True"),
+    ],
+)
+def test_mistakes_show_before_the_model_writes(
+    metric, repeats, allow, words, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Coder, "generate", None)
+    task = programs(tmp_path, metric, repeats)
+    with pytest.raises(InputError, match=words):
+        evaluate_tasks(Coder(), task, tmp_path, allow_code=allow)
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def check_uses(
         trial = _trial(items[0], task, steps)
         for use in uses:
             several = isinstance(trial.response, list)
-            if use.metric.runs_code or (several and use.metric.takes_several):
+            if several and use.metric.takes_several:
                 continue
             try:
                 use.aggregate([use.score(trial)], 0, 0)
