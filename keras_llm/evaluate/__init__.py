@@ -112,6 +112,7 @@ _FILES = {
         "paired",
         "standard_error",
     ),
+    "stored_subject": ("StoredSubject",),
     "subject": (
         "Continuation",
         "Likelihood",
@@ -119,6 +120,7 @@ _FILES = {
         "ScoredTokens",
         "Subject",
     ),
+    "baselines": ("Yardsticks", "yardsticks"),
 }
 _NAMES = {name: file for file, names in _FILES.items() for name in names}
 
