@@ -130,8 +130,9 @@ class CorpusBiasReport:
     def _near_blocks(self) -> list[Block]:
         """A picture of each kind and list, and what is beyond chance."""
         blocks: list[Block] = []
-        pairs = dict.fromkeys((row["kind"], row["list"]) for row in self.near)
-        for kind, name in pairs:
+        kinds = self._kinds()
+        pairs = {(row["kind"], row["list"]) for row in self.near}
+        for kind, name in sorted(pairs, key=lambda p: (kinds.index(p[0]), p)):
             rows = [
                 row
                 for row in self.near
