@@ -191,12 +191,25 @@ def _metric(kind: str, **options: Any) -> Any:
         known = tuple(sorted(metrics.BLEU.TOKENIZERS))
         check_choice("tokenize", options["tokenize"], known)
     try:
-        return kinds[kind](**options)
+        return _in_floats(kinds[kind](**options))
     except (RuntimeError, OSError) as error:  # no package, or no download
         raise InputError(
             f"Expected what sacrebleu needs for {options}. Received: "
             f"{' '.join(str(error).split())}"
         ) from error
+
+
+def _in_floats(metric: Any) -> Any:
+    """The metric; its bootstrap fails where 0.0 meets NumPy's float32."""
+    compute = metric._aggregate_and_compute
+
+    def in_floats(stats: Any) -> Any:
+        found = compute(stats)
+        found.score = float(found.score)
+        return found
+
+    metric._aggregate_and_compute = in_floats
+    return metric
 
 
 def _scored(
