@@ -368,3 +368,31 @@ def test_all_translations_are_of_one_kind():
         assert items[0].golds == ["B"]
         foreign = source if target == "eng" else target
         assert f"tatoeba.{foreign}-eng." in str(task.metadata)
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [("cmn", "zh"), ("jpn", "char"), ("tha", "char"), ("deu", "13a")],
+)
+def test_bleu_cuts_languages_without_spaces(language, tokenizer, shared_data):
+    sacrebleu = pytest.importorskip("sacrebleu")
+
+    name = f"tatoeba_eng_{language}"
+    docs = documents(load_task(name), "test", shared_data)[:20]
+    golds = [doc["translation"][language] for doc in docs]
+    prompts = [context for context, _ in requests(name, docs)]
+    halves = [gold[: len(gold) // 2 + 1] for gold in golds]
+    known = dict(zip(prompts, halves, strict=True))
+
+    class Halves:
+        """Translates by the first half of the right answer."""
+
+        name, fingerprint = "halves", "1"
+
+        def generate(self, prompts):
+            return [known[prompt.context] for prompt in prompts]
+
+    report = evaluate_tasks(Halves(), name, shared_data, limit=20)
+    expected = sacrebleu.corpus_bleu(halves, [golds], tokenize=tokenizer)
+    found = report.measures()[f"{name}/bleu"].value
+    assert found == pytest.approx(expected.score)

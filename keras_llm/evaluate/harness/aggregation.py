@@ -159,6 +159,8 @@ AGGREGATIONS: dict[str, Aggregation] = {
     "matthews_corrcoef": bootstrapped(matthews),
     "brier_score": mean,  # of each document's own
     "bleu": _overlap(bleu),
+    "bleu_zh": _overlap(bleu, tokenize="zh"),
+    "bleu_char": _overlap(bleu, tokenize="char"),  # without spaces: Japanese
     "chrf": _overlap(chrf, word_order=0),
     "chrf++": _overlap(chrf, word_order=2),
     "ter": _overlap(ter),
