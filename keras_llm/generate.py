@@ -1,6 +1,6 @@
 """Continuing token rows: compiled generation around `decoding`'s loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -17,10 +17,12 @@ from keras_llm.sampling import (
     controls_of,
 )
 from keras_llm.step import decoder_step
+from keras_llm.stopping import cut
 
 __all__ = ["NO_TOKEN", "State", "TokenGenerator"]
 
 Settings = GenerationSettings | Sequence[GenerationSettings]
+PAUSE = 16  # tokens decoded between two looks for stop strings
 
 
 class TokenGenerator:
@@ -72,6 +74,43 @@ class TokenGenerator:
         state = self.start(prompts, settings)
         return self.rows(self.advance(state, int(max(state["budget"]))))
 
+    def texts(
+        self,
+        prompts: Sequence[Sequence[int]],
+        settings: Settings,
+        decode: Callable[[list[int]], str],
+    ) -> list[str]:
+        """Continues every prompt; returns only the new text.
+
+        A row ends before the first of its stop strings. They are found in
+        text, so the loop pauses to look; it ends when all rows have ended.
+
+        Args:
+            prompts: Token ids.
+            settings: One for all prompts, or one for each; see `start`.
+            decode: From a row's new ids to its text.
+
+        Raises:
+            InputError: A prompt is empty or does not fit the context.
+        """
+        each = _each(settings, len(prompts))
+        looks = any(one.stop for one in each)
+        longest = max(one.max_new_tokens for one in each)
+        state = self.start(prompts, settings)
+        while True:
+            most = int(state["count"]) + PAUSE if looks else longest
+            state = self.advance(state, most)
+            ended = [
+                cut(decode(row), one.stop)
+                for row, one in zip(self.rows(state), each, strict=True)
+            ]
+            done = state["done"].numpy()
+            if all(
+                stopped or finished
+                for (_, stopped), finished in zip(ended, done, strict=True)
+            ):
+                return [text for text, _ in ended]
+
     def start(
         self,
         prompts: Sequence[Sequence[int]],
@@ -84,7 +123,7 @@ class TokenGenerator:
             prompts: Token ids.
             settings: One for all prompts, of which prompt i then draws from
                 `seed + i`; or one for each, whose seed is used as it is.
-                Stop strings are the caller's business.
+                Stop strings are the business of `texts`.
             candidates: Whether the state also holds each new token's
                 log-probability and its likeliest alternatives.
 

@@ -73,6 +73,7 @@ class DecoderStep:
         mask: Any = None,
         write: Callable | None = None,
         length: Any = None,
+        slot_positions: Any = None,
     ) -> tuple[Any, list]:
         """Like calling, but returns the activations before the final norm.
 
@@ -84,6 +85,9 @@ class DecoderStep:
             write: How heads enter the cache this time, if not as always.
             length: How long each row's text may get, int32 `(batch, 1)`,
                 which scaled positions may depend on. None: the slots.
+            slot_positions: int32 `(batch or 1, slots)`, the position of what
+                each slot holds, which local windows ask. None: slot `p`
+                holds position `p`.
 
         Returns:
             `(hidden, caches)`, hidden `(batch * time, hidden_dim)`.
@@ -97,7 +101,11 @@ class DecoderStep:
             x = x + self._cast(lookup(self._positions.embeddings, flat))
         slots = ops.shape(caches[0])[2]
         length = slots if length is None else length
-        masks = self._masks(positions, slots, mask)
+        if slot_positions is None:
+            slot_positions = ops.expand_dims(
+                ops.arange(slots, dtype="int32"), 0
+            )
+        masks = self._masks(positions, slot_positions, mask)
         rotary = {
             kind: layer(positions, length=length) if layer else None
             for kind, layer in self._rotary.items()
@@ -161,14 +169,15 @@ class DecoderStep:
         x = x * gain(self._final_norm) * root
         return ops.cast(x, self._head_dtype)
 
-    def _masks(self, positions: Any, slots: Any, mask: Any) -> dict[str, Any]:
+    def _masks(
+        self, positions: Any, slot_positions: Any, mask: Any
+    ) -> dict[str, Any]:
         """The mask of each kind of block."""
-        order = ops.expand_dims(ops.arange(slots, dtype="int32"), 0)
         if mask is None:
-            mask = visibility(positions, order)
+            mask = visibility(positions, slot_positions)
         masks = dict.fromkeys(self.config.layer_kinds, mask)
         if LOCAL in masks:
-            window = visibility(positions, order, self.config.window)
+            window = visibility(positions, slot_positions, self.config.window)
             masks[LOCAL] = mask + window
         return masks
 
