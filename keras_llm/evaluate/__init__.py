@@ -36,6 +36,15 @@ _FILES = {
         "repetition_rates",
         "self_bleu",
     ),
+    "generation_metrics": ("GenerationMetrics",),
+    "keras_metrics": (
+        "BitsPerByte",
+        "ExpectedCalibrationError",
+        "MacroF1",
+        "MatthewsCorrelation",
+        "Perplexity",
+    ),
+    "keras_subject": ("KerasSubject",),
     "generation": (
         "GenerationReport",
         "Scored",
@@ -63,6 +72,7 @@ _FILES = {
         "calibration_scores",
         "mean_loss",
     ),
+    "contaminated": ("ContaminationReport", "contamination"),
     "corrections": ("holm",),
     "experts": ("expert_load",),
     "finding": (
@@ -102,6 +112,7 @@ _FILES = {
     "harness.sandbox": ("pass_at_k", "run_programs"),
     "proportions": ("cohens_d", "half_test", "wilson"),
     "language_model": ("LanguageReport", "language_report"),
+    "memorized": ("MemorizationReport", "memorization"),
     "report": ("markdown_table", "plot_loss"),
     "reports": ("EvaluationReport", "write_report"),
     "rouge_scores": ("rouge", "rouge_each"),
