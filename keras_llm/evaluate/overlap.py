@@ -201,14 +201,14 @@ def _metric(kind: str, **options: Any) -> Any:
 
 def _in_floats(metric: Any) -> Any:
     """The metric; its bootstrap fails where 0.0 meets NumPy's float32."""
-    compute = metric._aggregate_and_compute
+    compute = metric._compute_score_from_stats
 
     def in_floats(stats: Any) -> Any:
         found = compute(stats)
         found.score = float(found.score)
         return found
 
-    metric._aggregate_and_compute = in_floats
+    metric._compute_score_from_stats = in_floats
     return metric
 
 
