@@ -110,6 +110,25 @@ def new_folder(
     'second'
     """
     path = Path(os.path.abspath(path))
+    check_new_folder(path, is_ours)
+    with atomic_path(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+
+
+def check_new_folder(
+    path: str | os.PathLike, is_ours: Callable[[Path], bool]
+) -> None:
+    """Refuses what `new_folder` would, before the work for it is done.
+
+    Args and errors as for `new_folder`.
+
+    Example:
+
+    >>> import tempfile
+    >>> check_new_folder(tempfile.mkdtemp(), holds_only({"a.txt"}))
+    """
+    path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(
             f"Expected a folder to write to. Received: the file {path}. "
@@ -123,9 +142,6 @@ def new_folder(
             f"the same kind to replace. Received: {path}, which holds other "
             f"files ({names}). Name another output folder."
         )
-    with atomic_path(path) as temporary:
-        temporary.mkdir()
-        yield temporary
 
 
 def holds_only(names: Iterable[str]) -> Callable[[Path], bool]:

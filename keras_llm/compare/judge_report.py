@@ -74,16 +74,19 @@ class JudgeReport:
         """Returns who is preferred, pair by pair, corrected for all pairs."""
         return preferences(self.matches, list(self.answers), self.seed)
 
+    def sentences(self) -> list[str]:
+        """Returns who is preferred, a sentence for each pair."""
+        return [_sentence(one) for one in self.differences()]
+
     def ratings(self) -> list[Rating]:
         """Returns the models from best to worst, by Bradley and Terry."""
         return ratings(self.matches, list(self.answers), self.seed)
 
     def blocks(self) -> list[Block]:
         """Returns what a reader sees."""
-        found = self.differences()
         blocks: list[Block] = [Words(self._summary())]
-        blocks += [Words(_sentence(one)) for one in found]
-        blocks.append(Table(self._pair_rows(found), _PAIRS))
+        blocks += map(Words, self.sentences())
+        blocks.append(Table(self._pair_rows(), _PAIRS))
         if len(self.answers) > 2:
             blocks.append(Table(self._rating_rows(), _RATINGS))
         behaviour = self._behaviour()
@@ -138,8 +141,8 @@ class JudgeReport:
             )
         )
 
-    def _pair_rows(self, found: Sequence[Difference]) -> list[dict[str, Any]]:
-        p_values = {(one.a, one.b): one.p_value for one in found}
+    def _pair_rows(self) -> list[dict[str, Any]]:
+        p_values = {(d.a, d.b): d.p_value for d in self.differences()}
         rows = []
         for pair in itertools.combinations(self.answers, 2):
             points = points_of(self.matches, *pair)

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from keras_llm.compare.answered import Answered, Questions, answer
+from keras_llm.compare.answered import Answered, answer
 from keras_llm.compare.comparison_report import ComparisonReport
 from keras_llm.compare.opening import open_subject, subject_kind
 from keras_llm.compare.pairs import ItemScores, compare_pairs
+from keras_llm.compare.questions import Questions
 from keras_llm.errors import InputError
 from keras_llm.evaluate.harness.evaluator import HARNESS_SEED
 from keras_llm.evaluate.harness.task import Task
@@ -44,7 +45,8 @@ def compare(
     compared: benchmarks, bits per byte, answers. The perplexity of a token is
     not, since a token of one model is not a token of another.
 
-    Models are opened one after the other, and closed before the next.
+    Models are opened one after the other, each when the one before is gone;
+    tasks, documents and paths are checked before the first.
 
     Args:
         subjects: At least two: each a `Subject`, what `open_subject` opens (a
@@ -104,7 +106,9 @@ def compare(
         cache=cache,
         progress=progress,
     )
-    answered = [_answered(opener, questions) for opener in _openers(subjects)]
+    openers = _openers(subjects)
+    questions.check()
+    answered = [_answered(opener, questions) for opener in openers]
     _check_names([one.name for one in answered])
     return ComparisonReport(
         models={one.name: one.fingerprint for one in answered},

@@ -16,10 +16,11 @@ from keras_llm.evaluate.html_page import html_text
 from keras_llm.evaluate.markdown_page import FIGURES, markdown_text
 from keras_llm.evaluate.provenance import provenance
 from keras_llm.evaluate.sections import Drawing, measures_of, sections_of
-from keras_llm.files import holds_only, new_folder
+from keras_llm.files import check_new_folder, holds_only, new_folder
 
 MARKDOWN, HTML, RESULTS = "report.md", "report.html", "results.json"
 FORMAT, VERSION = "keras_llm evaluation", 1
+_IS_REPORT = holds_only((MARKDOWN, HTML, RESULTS, FIGURES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +114,7 @@ def write_report(
         ],
     }
     facts = _facts(made)
-    known = holds_only((MARKDOWN, HTML, RESULTS, FIGURES))
-    with new_folder(folder, known) as place:
+    with new_folder(folder, _IS_REPORT) as place:
         _write(place / RESULTS, json.dumps(results, indent=2) + "\n")
         _write(place / MARKDOWN, markdown_text(title, about, sections, facts))
         page = html_text(title, about, made["date"], sections, facts)
@@ -125,6 +125,20 @@ def write_report(
                     (place / FIGURES).mkdir(exist_ok=True)
                     (place / FIGURES / part.file).write_bytes(part.png)
     return EvaluationReport(Path(folder), measures, results)
+
+
+def check_report_folder(folder: str | os.PathLike) -> None:
+    """Refuses a folder that `write_report` would, before an evaluation.
+
+    Raises:
+        InputError: It is a file, or holds other files than a report's.
+
+    Example:
+
+    >>> import tempfile
+    >>> check_report_folder(Path(tempfile.mkdtemp()) / "report")
+    """
+    check_new_folder(folder, _IS_REPORT)
 
 
 def plain(value: Any, where: str) -> Any:
