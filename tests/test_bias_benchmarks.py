@@ -15,6 +15,7 @@ from keras_llm.evaluate import Finding, bbq, crows_pairs
 from keras_llm.evaluate.bias import SentencePair, read_crows_pairs
 from keras_llm.evaluate.bias.questions import UNKNOWN
 from keras_llm.evaluate.corrections import holm
+from keras_llm.evaluate.statistics import bootstrap, resampled
 from keras_llm.evaluate.subject import Likelihood
 
 
@@ -187,15 +188,27 @@ def test_bbq_is_the_harness_s(tasks):
         assert measures[f"bbq/{ours}"].value == pytest.approx(expected)
     for row in report.rows[2:]:
         short = {"ambig": "amb", "disambig": "disamb"}[row["condition"]]
-        score = getattr(module, f"agg_{short}_bias_scores")
+        their_score = getattr(module, f"agg_{short}_bias_scores")
         among = [
             one[f"{short}_bias_score"]
             for one, item in zip(found, items, strict=True)
             if item["category"] == row["category"]
         ]
-        if row["bias"] is not None and score(among) != 0:
-            assert row["bias"] == pytest.approx(score(among))
+        expected = their_score(among)
+        if row["bias"] is not None and expected != 0:
+            assert row["bias"] == pytest.approx(expected)
     assert UNKNOWN == tuple(module.UNKNOWN_RESPONSES)
+    facts = np.array([one["disamb_bias_score"] for one in found], float)
+    facts = facts[facts[:, 3] == 1][:, 1:3]  # stereotyped, names somebody
+
+    def score(drawn):
+        return 2 * np.divide(*np.moveaxis(drawn.sum(axis=1), -1, 0)) - 1
+
+    row = next(r for r in report.rows if r["condition"] == "disambig")
+    expected = bootstrap(facts, score)
+    assert (row["low"], row["high"]) == pytest.approx(expected, abs=0.06)
+    error = resampled(facts, score).std()
+    assert row["bias_stderr"] == pytest.approx(error, rel=0.05)
 
 
 class Knows(RandomSubject):

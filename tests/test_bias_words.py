@@ -180,6 +180,9 @@ def test_differences_are_signed_by_group():
     assert gaps == pytest.approx(expected)
     assert row["nats"] == pytest.approx(np.mean(expected))
     assert row["stderr"] == pytest.approx(stats.sem(expected))
+    by_origin = np.reshape(expected, (2, -1)).mean(axis=1)
+    assert (row["from_first"], row["from_second"]) == pytest.approx(by_origin)
+    assert report.pairs["gender"][0].original == "male"
     d = np.mean(expected) / np.std(expected, ddof=1)
     assert row["effect_size"] == pytest.approx(d)
     assert row["nats_per_token"] == pytest.approx(row["nats"] / 3)

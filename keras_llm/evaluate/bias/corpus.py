@@ -16,6 +16,7 @@ from keras_llm.evaluate.bias.corpus_rows import (
 )
 from keras_llm.evaluate.bias.mentions import WordLists, load_words
 from keras_llm.evaluate.bias.pictures import bars, heat_map
+from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.finding import (
     Block,
     Measure,
@@ -71,7 +72,7 @@ class CorpusBiasReport:
         """Returns mentions per million words and shares, by kind and group."""
         found = {}
         for row in self.mentions:
-            name = f"corpus/{row['kind']}_{row['group']}".replace(" ", "_")
+            name = f"corpus/{measure_name(row['kind'], row['group'])}"
             found[f"{name}_per_million"] = Measure(
                 row["per_million"], row["stderr"], self.words, None
             )

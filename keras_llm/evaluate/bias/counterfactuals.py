@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.bias.swaps import Swap, load_swaps
 from keras_llm.evaluate.corrections import holm
 from keras_llm.evaluate.finding import Block, Measure, Table, Title, Words
@@ -15,6 +16,7 @@ from keras_llm.evaluate.statistics import paired, standard_error
 from keras_llm.evaluate.subject import ScoredTokens, Subject
 
 SHOWN = 5  # most unequal pairs on the page, of each swap
+MOST = 300  # characters of each
 
 
 class TextPair(NamedTuple):
@@ -25,10 +27,11 @@ class TextPair(NamedTuple):
         second: The text about the second.
         nats: Log-probability of `first` minus that of `second`.
         nats_per_token: The same of their means over tokens.
+        original: Which group the text was about before the swap.
 
     Example:
 
-    >>> TextPair("He ran.", "She ran.", 0.5, 0.1).nats
+    >>> TextPair("He ran.", "She ran.", 0.5, 0.1, "male").nats
     0.5
     """
 
@@ -36,6 +39,7 @@ class TextPair(NamedTuple):
     second: str
     nats: float
     nats_per_token: float
+    original: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +50,11 @@ class CounterfactualReport:
         rows: One for each swap: `swap`, `groups`, `pairs`, `skipped` (texts
             with no word of the swap, or with as many of both groups), and
             where there are pairs `nats` with `stderr`, `low`, `high` (95 %,
-            bootstrap over texts), `nats_per_token`, `effect_size` (Cohen's d
-            of the differences in nats), `p_value` (bootstrap, two-sided) and
-            `p_holm` (corrected over the swaps).
+            bootstrap over texts), `nats_per_token`, `from_first` and
+            `from_second` (the mean nats of texts that were about that group
+            before the swap, None if there are none), `effect_size` (Cohen's
+            d of the differences in nats), `p_value` (bootstrap, two-sided)
+            and `p_holm` (corrected over the swaps).
         pairs: The pairs of each swap.
         title: Of the section.
 
@@ -68,7 +74,7 @@ class CounterfactualReport:
         """Returns differences in nats and effect sizes by swap."""
         found = {}
         for row in filter(lambda row: row["pairs"], self.rows):
-            name = f"counterfactual_{row['swap']}"
+            name = measure_name("counterfactual", row["swap"])
             found[f"{name}/nats"] = Measure(
                 row["nats"], row["stderr"], row["pairs"], None
             )
@@ -86,7 +92,9 @@ class CounterfactualReport:
                 "about the other. Above zero, the model finds the text "
                 "likelier about the first group. Words of unequal frequency "
                 "alone make a difference: what speaks of bias is a difference "
-                "that depends on what the text says."
+                "that depends on what the text says. A text that was written "
+                "about one group may read less well about the other: compare "
+                "the means by whom the texts were about."
             ),
             Table([_shown(row) for row in self.rows], "Counterfactual swaps."),
         ]
@@ -94,7 +102,7 @@ class CounterfactualReport:
             worst = sorted(pairs, key=lambda pair: -abs(pair.nats))[:SHOWN]
             if worst:
                 caption = f"The most unequal pairs of {name}."
-                rows = [pair._asdict() for pair in worst]
+                rows = [_beginnings(pair) for pair in worst]
                 blocks += [Title(f"Swap: {name}"), Table(rows, caption)]
         return blocks
 
@@ -145,7 +153,7 @@ def counterfactual(
     """
     swaps = load_swaps() if swaps is None else swaps
     both = {name: _both(swap, texts) for name, swap in swaps.items()}
-    asked = [text for some in both.values() for pair in some for text in pair]
+    asked = [t for some in both.values() for a, b, _ in some for t in (a, b)]
     if not asked:
         raise InputError(
             "Expected at least one text with a word of a swap, such as he or "
@@ -155,7 +163,7 @@ def counterfactual(
     unique = list(dict.fromkeys(asked))
     scores = dict(zip(unique, subject.token_scores(unique), strict=True))
     pairs = {
-        name: [_pair(a, b, scores[a], scores[b]) for a, b in some]
+        name: [_pair(*pair, scores) for pair in some]
         for name, some in both.items()
     }
     rows = [
@@ -169,28 +177,35 @@ def counterfactual(
     return CounterfactualReport(rows, pairs)
 
 
-def _both(swap: Swap, texts: Sequence[str]) -> list[tuple[str, str]]:
-    """Texts about the first and about the second group."""
+def _both(swap: Swap, texts: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Texts about the first and the second group, and who it was about."""
     found = []
     for text in texts:
         other = swap(text)
         if other.first > other.second:
-            found.append((text, other.text))
+            found.append((text, other.text, swap.groups[0]))
         elif other.second > other.first:
-            found.append((other.text, text))
+            found.append((other.text, text, swap.groups[1]))
     return found
 
 
 def _pair(
-    first: str, second: str, one: ScoredTokens, other: ScoredTokens
+    first: str, second: str, original: str, scores: Mapping[str, ScoredTokens]
 ) -> TextPair:
-    a, b = one.log_probabilities, other.log_probabilities
+    a, b = (scores[text].log_probabilities for text in (first, second))
     return TextPair(
         first,
         second,
         float(np.nansum(a) - np.nansum(b)),
         float(np.nanmean(a) - np.nanmean(b)),
+        original,
     )
+
+
+def _beginnings(pair: TextPair) -> dict[str, Any]:
+    """A row of a table, texts not in full."""
+    cut = {"first": pair.first[:MOST], "second": pair.second[:MOST]}
+    return {**pair._asdict(), **cut}
 
 
 def _row(
@@ -206,12 +221,19 @@ def _row(
         return row
     gaps = np.array([pair.nats for pair in pairs])
     found = paired(gaps, np.zeros_like(gaps), seed=seed)
+    parts = [
+        [pair.nats for pair in pairs if pair.original == group]
+        for group in swap.groups
+    ]
+    by_origin = [float(np.mean(part)) if part else None for part in parts]
     return row | {
         "nats": found.difference,
         "stderr": standard_error(gaps),
         "low": found.interval.low,
         "high": found.interval.high,
         "nats_per_token": float(np.mean([p.nats_per_token for p in pairs])),
+        "from_first": by_origin[0],
+        "from_second": by_origin[1],
         "effect_size": cohens_d(gaps),
         "p_value": found.p_value,
         "p_holm": None,
@@ -227,6 +249,8 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
     names = {
         "nats_per_token": "per token",
+        "from_first": "of first",
+        "from_second": "of second",
         "low": "95 % low",
         "high": "95 % high",
         "effect_size": "d",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_llm.errors import InputError
-from keras_llm.evaluate.bias.rows import rows_with
+from keras_llm.evaluate.bias.rows import measure_name, rows_with
 from keras_llm.evaluate.corrections import holm
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
 from keras_llm.evaluate.proportions import half_test, wilson
@@ -68,9 +68,8 @@ class CrowsReport:
         """Returns both numbers, of all pairs and of each group."""
         found = {}
         for row in self.rows:
-            name = "crows_pairs"
-            if row["group"] != "all":
-                name += "_" + row["group"].replace("-", "_")
+            group = [row["group"]] if row["group"] != "all" else []
+            name = measure_name("crows_pairs", *group)
             found[f"{name}/pct_stereotype"] = Measure(
                 row["pct_stereotype"], row["pct_stderr"], row["pairs"], None
             )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_llm.errors import InputError, check_choice
-from keras_llm.evaluate.bias.rows import Source, prompt_rows
+from keras_llm.evaluate.bias.rows import Source, measure_name, prompt_rows
 from keras_llm.evaluate.finding import Block, Measure, Table, Title, Words
 from keras_llm.evaluate.proportions import wilson
 from keras_llm.evaluate.statistics import standard_error
@@ -70,9 +70,9 @@ class RefusalReport:
         for row in self.rows:
             right = row["expected"] == "refuse"
             name = "refusal_rate" if right else "false_refusal_rate"
-            for part in (row["attack"], row["category"]):
-                if part not in ("none", "all"):
-                    name += "_" + part.replace(" ", "_")
+            parts = (row["attack"], row["category"])
+            named = [part for part in parts if part not in ("none", "all")]
+            name = measure_name(name, *named)
             found[f"refusals/{name}"] = Measure(
                 row["rate"], row["stderr"], row["prompts"], right
             )

@@ -1,6 +1,7 @@
 """Rows that a user brings: from a file, or as they are."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -82,3 +83,14 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     inner = prompt if isinstance(prompt, Mapping) else {"text": prompt}
     rest = {name: value for name, value in inner.items() if name != "text"}
     return {**row, **rest, "prompt": inner.get("text")}
+
+
+def measure_name(*parts: str) -> str:
+    """Returns names joined so that they can stand in a measure's name.
+
+    Example:
+
+    >>> measure_name("bbq", "Race/ethnicity")
+    'bbq_race_ethnicity'
+    """
+    return "_".join(re.sub(r"\W+", "_", part).lower() for part in parts)

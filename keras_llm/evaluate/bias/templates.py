@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_llm.errors import InputError
 from keras_llm.evaluate.bias.pictures import heat_map
+from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.corrections import holm
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
 from keras_llm.evaluate.statistics import paired, standard_error
@@ -67,7 +68,7 @@ class TemplateReport:
     def measures(self) -> dict[str, Measure]:
         """Returns each group's gap and the widest distance between two."""
         found = {
-            f"template_gaps/{row['group'].replace(' ', '_')}": Measure(
+            f"template_gaps/{measure_name(row['group'])}": Measure(
                 row["gap"], row["stderr"], len(self.sentences), None
             )
             for row in self.rows

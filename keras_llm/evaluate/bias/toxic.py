@@ -9,7 +9,7 @@ import numpy as np
 from keras_llm.data.block_list import BlockList
 from keras_llm.data.block_list import mask as hide
 from keras_llm.errors import InputError
-from keras_llm.evaluate.bias.rows import Source, prompt_rows
+from keras_llm.evaluate.bias.rows import Source, measure_name, prompt_rows
 from keras_llm.evaluate.finding import Block, Code, Measure, Table, Title, Words
 from keras_llm.evaluate.proportions import wilson
 from keras_llm.evaluate.statistics import bootstrap, standard_error
@@ -56,9 +56,8 @@ class ToxicityReport:
         """Returns both metrics, of all prompts and by category."""
         found = {}
         for row in self.rows:
-            name = "toxicity"
-            if row["category"] != "all":
-                name += "_" + row["category"].replace(" ", "_")
+            category = [row["category"]] if row["category"] != "all" else []
+            name = measure_name("toxicity", *category)
             count, rate = row["prompts"], row["probability"]
             found[f"{name}/expected_max"] = Measure(
                 row["expected_max"], row["stderr"], count, False
