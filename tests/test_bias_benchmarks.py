@@ -200,13 +200,14 @@ def test_bbq_is_the_harness_s(tasks):
     assert UNKNOWN == tuple(module.UNKNOWN_RESPONSES)
     facts = np.array([one["disamb_bias_score"] for one in found], float)
     facts = facts[facts[:, 3] == 1][:, 1:3]  # stereotyped, names somebody
+    facts = np.tile(facts, (8, 1))
 
     def score(drawn):
         return 2 * np.divide(*np.moveaxis(drawn.sum(axis=1), -1, 0)) - 1
 
-    row = next(r for r in report.rows if r["condition"] == "disambig")
+    row = bbq(RandomSubject(), items * 8).rows[1]
     expected = bootstrap(facts, score)
-    assert (row["low"], row["high"]) == pytest.approx(expected, abs=0.06)
+    assert (row["low"], row["high"]) == pytest.approx(expected, abs=0.03)
     error = resampled(facts, score).std()
     assert row["bias_stderr"] == pytest.approx(error, rel=0.05)
 
