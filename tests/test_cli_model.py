@@ -64,11 +64,12 @@ def test_rarer_options_reach_the_run(folder):
 
 
 def test_evaluate_says_bits_and_yardsticks(folder):
-    shown = must("evaluate", "--output", "bits.json")
-    found = json.loads((folder / "bits.json").read_text())
-    for name in ("bits per byte", "unigram bits per byte", "xz bits per byte"):
-        assert name in shown
-    assert 0 < found["bits_per_byte"] < 16
+    shown = must("evaluate", "--output", "report")
+    found = json.loads((folder / "report/results.json").read_text())
+    for name in ("bits", "unigram_bits", "xz_bits"):
+        assert f"heldout/{name}_per_byte" in shown
+    measure = found["measures"]["heldout/bits_per_byte"]
+    assert 0 < measure["value"] < 16
 
 
 def test_generate_prints_the_prompt_and_goes_on(folder):
@@ -90,7 +91,7 @@ def test_info_shows_the_config(folder):
         (("train", "--steps", 10, "--size", "tyni"), "tiny"),
         (("train", "nowhere", "--steps", 10), "nowhere"),
         (("train", "--steps", 20), "steps was 10 and is 20"),
-        (("evaluate", "nowhere"), "Expected a model folder"),
+        (("evaluate", "nowhere"), "Expected a run, a model folder"),
         (("evaluate", "--corpus", "nowhere"), "nowhere"),
         (("generate", "A", "--temperature", -1), "Received: -1"),
         (("generate", "A rose " * 20), "context of 16 tokens"),

@@ -1,4 +1,4 @@
-"""The verbs around a model: evaluate, generate."""
+"""The verb generate, and what the verbs around a model share."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +8,6 @@ import typer
 from keras_llm.cli import sampling_options as options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import (
-    command,
-    report,
     start_tensorflow,
 )
 from keras_llm.compare.model_source import load_model
@@ -21,35 +19,6 @@ Model = Annotated[
         "model folder (CausalLM's or Hugging Face's), or a preset."
     ),
 ]
-
-
-@verb("keras-llm evaluate runs/model --corpus runs/corpus")
-def evaluate(
-    model: Model = Path("runs/model"),
-    corpus: Annotated[
-        Path, typer.Option(help="Corpus with held-out documents.")
-    ] = Path("runs/corpus"),
-    output: Annotated[
-        Path | None, typer.Option(help="Also write the numbers as JSON here.")
-    ] = None,
-) -> None:
-    """Measure perplexity and bits per byte on held-out documents.
-
-    Every token is scored once. Bits per byte compare across tokenizers; a
-    unigram model and `xz -9` on the same bytes say what is easy.
-    """
-    start_tensorflow()
-    lm = load_model(model)
-    found = heldout_bits(lm, corpus)
-    if output is not None:
-        found.save(output)
-    facts = {
-        name.replace("_", " "): value
-        if isinstance(value, int)
-        else rounded(value)
-        for name, value in found.to_dict().items()
-    }
-    report(f"Evaluated {model}", facts, command("export", model))
 
 
 @verb(

@@ -36,7 +36,7 @@ _FILES = {
         "repetition_rates",
         "self_bleu",
     ),
-    "generation_metrics": ("GenerationMetrics",),
+    "generation_callback": ("GenerationMetrics",),
     "keras_metrics": (
         "BitsPerByte",
         "ExpectedCalibrationError",
