@@ -43,7 +43,7 @@ def peer_task(name: str, docs: list[dict], num_fewshot: int = 0) -> Any:
             splits = ("train", "validation", "test")
             self.dataset = datasets.DatasetDict(dict.fromkeys(splits, rows))
 
-    file = Path(lm_eval.tasks.__file__).parent / PATHS[name]
+    file = Path(lm_eval.tasks.__path__[0]) / PATHS[name]
     # XQuAD's function needs a part of transformers that is no more.
     functions = not name.startswith("xquad")
     fields = load_yaml(file, resolve_func=functions, recursive=True)

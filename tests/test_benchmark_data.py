@@ -216,10 +216,12 @@ def test_nothing_is_there(tmp_path):
     refuses(lambda: documents(task, "test"), "data=FOLDER", 'data="hub"')
     refuses(lambda: documents(TASK, "test", tmp_path), "test.jsonl", "sums")
     refuses(lambda: documents(TASK, "test", tmp_path / "no"), "which is none")
-    wrong = Task(task="a", metadata={"files": ["a"]})
-    refuses(lambda: documents(wrong, "test", tmp_path), "metadata.files of a")
-    wrong = Task(task="a", metadata={"files": {"test": [{"read_as": "a"}]}})
-    refuses(lambda: documents(wrong, "test", tmp_path), "path and read_as")
+    for files in (["a"], {"test": {"read_as": "a"}}, {"test": [3, "/a"]}):
+        wrong = Task(task="a", metadata={"files": files})
+        refuses(
+            lambda task=wrong: documents(task, "test", tmp_path),
+            *("metadata.files of a", "path and read_as", str(files)),
+        )
     wrong = Task(task="a", dataset_kwargs={"data_dir": "x"})
     refuses(lambda: documents(wrong, "test", tmp_path), "data_dir")
 

@@ -118,13 +118,15 @@ def _own_names(task: Task, split: str) -> Iterator[_Name]:
     given = files.get(split, []) if isinstance(files, dict) else None
     for entry in given if isinstance(given, list) else [given]:
         fields = {"path": entry} if isinstance(entry, str) else entry
-        if not isinstance(fields, dict) or not fields.get("path"):
+        fields = fields if isinstance(fields, dict) else {}
+        path = fields.get("path")
+        if not isinstance(path, str) or not path or Path(path).is_absolute():
             raise InputError(
                 f"Expected metadata.files of {task.task} to be lists by split "
-                "of names, or of path and read_as. Received: "
+                "of names in data=FOLDER, or of path and read_as. Received: "
                 f"{files!r:.80}."
             )
-        path, read_as = fields["path"], fields.get("read_as")
+        read_as = fields.get("read_as")
         yield _Name(path, read_as)
         yield _Name(path.rpartition("/")[2], read_as)
 
@@ -152,17 +154,17 @@ def _named_files(
     """`dataset_kwargs.data_files`, as the package datasets reads it."""
     given = _refuse_arguments(task, ("data_files",)).get("data_files")
     by_split = given if isinstance(given, dict) else {"train": given}
-    names = by_split.get(split)
-    names = [names] if isinstance(names, str) else names
-    listed = isinstance(names, list) and names
-    if not listed or not all(isinstance(name, str) for name in names):
+    found = by_split.get(split)
+    names = found if isinstance(found, list) else [found]
+    texts = [name for name in names if isinstance(name, str)]
+    if not texts or texts != names:
         raise InputError(
             f"Expected dataset_kwargs.data_files of {task.task} to name files "
             f"of the split {split!r}. Received: {given!r:.80}. Write for "
             f"example data_files: {{{split}: {split}.jsonl}}."
         )
-    here = Path() if data in (None, HUB) else Path(data)
-    files = [here / name for name in names]
+    here = Path() if data is None or data == HUB else Path(data)
+    files = [here / name for name in texts]
     for file in files:
         if not file.is_file():
             raise InputError(
