@@ -22,8 +22,8 @@ from keras_llm.generate import TokenGenerator
 from keras_llm.model import Decoder
 from keras_llm.model_folder import CONFIG, WEIGHTS, Origin
 from keras_llm.sampling import GenerationSettings
-from keras_llm.score import scorer
-from keras_llm.stopping import StopStream, cut
+from keras_llm.score import checked_temperature, found_temperature, scorer
+from keras_llm.stopping import StopStream
 from keras_llm.tokenizers.chat import ChatTemplate, Messages
 
 __all__ = ["CONFIG", "WEIGHTS", "CausalLM", "Origin", "float32_copy"]
@@ -45,6 +45,9 @@ class CausalLM:
             end of the model's turn, which always ends a reply in a chat.
         starts: Whether the tokenizer's bos is put before every prompt.
         origin: Where the weights came from.
+        temperature: What logits are divided by in calibrated scores, from
+            `evaluate.calibrated`; generation has its own in `settings`.
+            Default: None, not calibrated.
 
     Attributes:
         config: The decoder's config.
@@ -77,6 +80,7 @@ class CausalLM:
         end_ids: Sequence[int] | None = None,
         starts: bool = True,
         origin: Origin | None = None,
+        temperature: float | None = None,
     ):
         if tokenizer.vocabulary_size > model.config.vocabulary_size:
             raise InputError(
@@ -90,13 +94,14 @@ class CausalLM:
         self.config: DecoderConfig = model.config
         self.chat_template = chosen_template(tokenizer, chat)
         self.starts, self.origin = starts, origin or Origin()
+        self.temperature = checked_temperature(temperature)
         self._given_ends = end_ids
         if end_ids is None:
             end_ids = all_end_ids(tokenizer, self.chat_template)
         self.end_ids = tuple(end_ids)
         check_ids(self.end_ids, model.config.vocabulary_size)
         self._generators: dict[tuple[int, ...], TokenGenerator] = {}
-        self._scorer: Any = None
+        self._scorers: dict[float, Any] = {}
         self._embedder: Any = None
         self._compiled_with: tuple = ()
 
@@ -172,21 +177,7 @@ class CausalLM:
         if not prompts:
             return []
         ids = [self.encode_prompt(prompt) for prompt in prompts]
-        generator = self._compiled()
-        state = generator.start(ids, chosen)
-        while True:
-            # Stop strings are found in text, so the loop pauses to look.
-            most = int(state["count"]) + 4 * STREAM_TOKENS
-            most = most if chosen.stop else chosen.max_new_tokens
-            state = generator.advance(state, most)
-            texts = [self.decode(row) for row in generator.rows(state)]
-            ended = [cut(text, chosen.stop) for text in texts]
-            done = state["done"].numpy()
-            if all(
-                stopped or finished
-                for (_, stopped), finished in zip(ended, done, strict=True)
-            ):
-                return [text for text, _ in ended]
+        return self._compiled().texts(ids, chosen, self.decode)
 
     def stream(self, prompt: str, **settings: Any) -> Iterator[str]:
         """Yields the continuation piece by piece, in whole characters.
@@ -251,19 +242,22 @@ class CausalLM:
         if rest:
             yield rest
 
-    def score(self, text: str) -> np.ndarray:
+    def score(self, text: str, calibrated: bool = False) -> np.ndarray:
         """Returns the log-probability of every token of a text.
 
         Args:
             text: At most as long as the context.
+            calibrated: Whether logits are divided by `self.temperature`.
 
         Returns:
             float32 natural logarithms `(tokens,)`. Without a start id the
             first token has nothing before it and is left out.
 
         Raises:
-            InputError: The text does not fit the context.
+            InputError: The text does not fit the context, or the model was
+                not calibrated.
         """
+        temperature = found_temperature(self.temperature) if calibrated else 1.0
         ids = self.encode_prompt(text)
         if len(ids) > self.config.context_length + 1:
             raise InputError(
@@ -274,8 +268,9 @@ class CausalLM:
         if len(ids) < 2:
             return np.zeros(0, "float32")  # nothing but the start
         self._forget_other_adapters()
-        self._scorer = self._scorer or scorer(self.model)
-        return self._scorer(np.array([ids], "int32"))[0]
+        if temperature not in self._scorers:
+            self._scorers[temperature] = scorer(self.model, temperature)
+        return self._scorers[temperature](np.array([ids], "int32"))[0]
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Returns one vector for each text: the mean of its hidden states.
@@ -342,6 +337,8 @@ class CausalLM:
     def replace(self, **parts: Any) -> "CausalLM":
         """Returns a language model with some parts replaced, all else kept.
 
+        Another model is not calibrated, unless a temperature comes with it.
+
         Args:
             **parts: Arguments of `CausalLM`, for example `chat="chatml"`.
         """
@@ -353,6 +350,7 @@ class CausalLM:
             "end_ids": self._given_ends,
             "starts": self.starts,
             "origin": self.origin,
+            "temperature": None if "model" in parts else self.temperature,
         }
         return CausalLM(**(own | parts))
 
@@ -379,6 +377,6 @@ class CausalLM:
         """Drops what was compiled before an adapter was switched."""
         key = adapters.compiled_key(self.model)
         if key != self._compiled_with:
-            self._generators = {}
-            self._scorer = self._embedder = None
+            self._generators, self._scorers = {}, {}
+            self._embedder = None
         self._compiled_with = key

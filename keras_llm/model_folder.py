@@ -91,6 +91,8 @@ def write(lm: Any, folder: str | os.PathLike) -> None:
             "starts": lm.starts,
             "origin": lm.origin.to_dict(),
         }
+        if lm.temperature is not None:  # the others' files stay as they were
+            manifest["temperature"] = lm.temperature
         text = json.dumps(manifest, indent=2) + "\n"
         (temporary / MANIFEST).write_text(text, encoding="utf-8")
 
@@ -136,6 +138,7 @@ def read(
         "end_ids": manifest.get("end_ids"),
         "starts": manifest.get("starts", True),
         "origin": Origin.from_dict(manifest.get("origin", {})),
+        "temperature": manifest.get("temperature"),
     }
 
 
