@@ -9,8 +9,10 @@ import lzma
 
 import pytest
 from dataset_hub import dataset_hub
+from harness_peer import HashSubject
 
 from keras_llm import InputError
+from keras_llm.evaluate import evaluate_tasks
 from keras_llm.evaluate.harness import Task, list_tasks, load_task
 from keras_llm.evaluate.harness.documents import documents
 from keras_llm.evaluate.harness.prepare import PREPARE, prepared
@@ -96,6 +98,24 @@ def test_the_sentences_that_activitynet_began_get_a_capital(shared_data):
     ]
     assert len(changed) == 3236
     assert changed[0].endswith("on a roof. He")
+
+
+def test_every_task_scores_what_a_model_says(shared_data):
+    """From the files to the numbers, with all filters and metrics."""
+    names = "arc_easy copa gsm8k hellaswag humaneval scitldr tatoeba_deu_eng \
+        tatoeba_eng_jpn truthfulqa_mc1 truthfulqa_mc2 wikitext winogrande \
+        xquad_en".split()
+    report = evaluate_tasks(
+        HashSubject(),
+        names,
+        shared_data,
+        limit=2,
+        num_fewshot=0,
+        allow_code=True,
+        bootstrap=0,
+    )
+    found = [name.partition("/")[0] for name in report.measures()]
+    assert set(found) == set(names)
 
 
 # Where files are looked for.
