@@ -1,6 +1,7 @@
 """What a benchmark is: its data, its prompts, its answers, its metrics."""
 
 import dataclasses
+import functools
 from typing import Any
 
 from keras_llm.errors import InputError
@@ -185,7 +186,7 @@ class Task(Checked):
             )
         return split
 
-    @property
+    @functools.cached_property
     def fewshot(self) -> FewShot:
         """How solved examples are found and written."""
         inherited = {
