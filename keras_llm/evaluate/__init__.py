@@ -30,6 +30,7 @@ _FILES = {
         "unigram_bits",
         "xz_bits",
     ),
+    "curves": ("Curves",),
     "diversity": (
         "distinct_n",
         "repetition_rate",
@@ -72,6 +73,7 @@ _FILES = {
         "calibration_scores",
         "mean_loss",
     ),
+    "callback": ("Evaluation",),
     "contaminated": ("ContaminationReport", "contamination"),
     "corrections": ("holm",),
     "experts": ("expert_load",),
@@ -110,7 +112,8 @@ _FILES = {
         "parse_gate",
     ),
     "harness.sandbox": ("pass_at_k", "run_programs"),
-    "proportions": ("cohens_d", "half_test", "wilson"),
+    "differences": ("cohens_d", "sign_flip_test"),
+    "proportions": ("half_test", "wilson"),
     "language_model": ("LanguageReport", "language_report"),
     "memorized": ("MemorizationReport", "memorization"),
     "report": ("markdown_table", "plot_loss"),
@@ -124,6 +127,7 @@ _FILES = {
         "standard_error",
     ),
     "stored_subject": ("StoredSubject",),
+    "tensorboard_report": ("write_summaries",),
     "subject": (
         "Continuation",
         "Likelihood",

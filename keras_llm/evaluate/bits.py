@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_llm.errors import InputError
-from keras_llm.evaluate.pairs_rule import rolling_windows
-from keras_llm.progress import track
+from keras_llm.evaluate.pairs_rule import Window, rolling_windows
 from keras_llm.records import Record
-from keras_llm.score import scorer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -152,20 +150,13 @@ def _start_id(tokenizer: Any) -> int:
 
 
 def _negative_log_likelihood(
-    model: Any, windows: list, batch_size: int, progress: bool
+    model: Any, windows: list[Window], batch_size: int, progress: bool
 ) -> float:
-    """Total nats of the scored tokens; windows of equal size go together."""
-    score, total = scorer(model), 0.0
-    windows = sorted(windows, key=lambda window: len(window[0]))
-    starts = range(0, len(windows), batch_size)
-    begins = track(starts, "scoring", len(starts)) if progress else starts
-    for begin in begins:
-        batch = windows[begin : begin + batch_size]
-        width = len(batch[-1][0])
-        tokens = np.zeros((len(batch), width), "int32")
-        counted = np.zeros((len(batch), width - 1), bool)
-        for row, (window, scored) in enumerate(batch):
-            tokens[row, : len(window)] = window
-            counted[row, len(window) - 1 - scored : len(window) - 1] = True
-        total -= float(score(tokens)[counted].sum(dtype="float64"))
-    return total
+    """Total nats of the scored tokens."""
+    from keras_llm.evaluate.window_scores import WindowScorer
+
+    score = WindowScorer(model, batch_size * model.config.context_length)
+    found = score(windows, progress)
+    return -sum(
+        float(one.log_probabilities.sum(dtype="float64")) for one in found
+    )

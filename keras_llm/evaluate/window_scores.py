@@ -50,7 +50,7 @@ class WindowScorer:
 
     Raises:
         InputError: An adapter of the model was put on, taken off, switched
-            or merged since the scorer was made.
+            or merged since; see `check_adapters`.
 
     Example:
 
@@ -78,17 +78,25 @@ class WindowScorer:
         self, windows: Sequence[Window], progress: bool = False
     ) -> list[Scores]:
         """Returns the scores of every window; see the class."""
-        if compiled_key(self.model) != self._compiled_with:
-            raise InputError(
-                "Expected the adapters that the model had when its scoring "
-                "began. Received: other ones. Make a new scorer or subject "
-                "after adapters are switched."
-            )
+        self.check_adapters()
         batches = list(_batches(self._rows(windows), self.batch_tokens))
         found: dict[int, Scores] = {}
         for trees in track(batches, "scoring") if progress else batches:
             found.update(self._scored(_laid_out(trees, windows)))
         return [found[number] for number in range(len(windows))]
+
+    def check_adapters(self) -> None:
+        """Makes sure that the adapters are those that it was made with.
+
+        Raises:
+            InputError: They are not.
+        """
+        if compiled_key(self.model) != self._compiled_with:
+            raise InputError(
+                "Expected the adapters that the model had when the scorer or "
+                "subject was made. Received: other ones. Make a new one after "
+                "adapters are switched."
+            )
 
     def _rows(self, windows: Sequence[Window]) -> list[Tree]:
         """All rows, the shortest first."""
