@@ -14,7 +14,7 @@ from keras_llm.evaluate import Finding, counterfactual, template_gaps
 from keras_llm.evaluate.bias import Swap, Terms, load_swaps, load_words
 from keras_llm.evaluate.bias.terms import lowered
 from keras_llm.evaluate.corrections import holm
-from keras_llm.evaluate.proportions import cohens_d
+from keras_llm.evaluate.differences import cohens_d, sign_flip_test
 from keras_llm.evaluate.subject import Likelihood, ScoredTokens
 
 
@@ -228,6 +228,27 @@ def test_a_text_about_both_is_left_out_or_about_the_more_frequent():
 def test_effect_sizes_that_are_none():
     assert cohens_d(np.array([1.0])) is None
     assert cohens_d(np.array([1.0, 1.0])) is None
+
+
+@pytest.mark.parametrize("count", [2, 5, 12, 40, 3000])
+def test_signs_are_flipped_as_scipy_does(count):
+    gaps = np.random.default_rng(count).normal(1.0 / np.sqrt(count), 1, count)
+    expected = stats.permutation_test(
+        (gaps,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=9999,
+        rng=np.random.default_rng(0),
+    )
+    exact = count < 13
+    found = sign_flip_test(gaps, 9999)
+    assert found == pytest.approx(expected.pvalue, abs=0 if exact else 0.02)
+
+
+def test_no_differences_have_no_p_value():
+    assert sign_flip_test(np.zeros(50)) == 1
+    with pytest.raises(InputError, match="at least one difference"):
+        sign_flip_test(np.zeros(0))
 
 
 class Odd(RandomSubject):

@@ -67,27 +67,6 @@ def half_test(successes: int, trials: int) -> float:
     return float(min(1.0, 2 * np.exp(logs).sum()))
 
 
-def cohens_d(differences: np.ndarray) -> float | None:
-    """Returns the effect size of paired differences: mean over deviation.
-
-    About 0.2 is called small, 0.5 medium, 0.8 large. None where there are
-    fewer than two differences or they are all the same.
-
-    Source: Cohen 1988, "Statistical Power Analysis for the Behavioral
-    Sciences", section 2.3.5, d of paired observations (also d_z).
-
-    Example:
-
-    >>> round(cohens_d(np.array([1.0, 2.0, 3.0])), 3)
-    2.0
-    """
-    differences = np.asarray(differences, "float64")
-    if len(differences) < 2:
-        return None
-    spread = float(differences.std(ddof=1))
-    return float(differences.mean()) / spread if spread > 0 else None
-
-
 def _check(successes: int, trials: int) -> None:
     if not 0 <= successes <= trials or not trials:
         raise InputError(

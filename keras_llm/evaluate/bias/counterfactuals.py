@@ -10,9 +10,9 @@ from keras_llm.errors import InputError
 from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.bias.swaps import Swap, load_swaps
 from keras_llm.evaluate.corrections import holm
+from keras_llm.evaluate.differences import cohens_d, sign_flip_test
 from keras_llm.evaluate.finding import Block, Measure, Table, Title, Words
-from keras_llm.evaluate.proportions import cohens_d
-from keras_llm.evaluate.statistics import paired, standard_error
+from keras_llm.evaluate.statistics import bootstrap, standard_error
 from keras_llm.evaluate.subject import ScoredTokens, Subject
 
 SHOWN = 5  # most unequal pairs on the page, of each swap
@@ -53,8 +53,8 @@ class CounterfactualReport:
             bootstrap over texts), `nats_per_token`, `from_first` and
             `from_second` (the mean nats of texts that were about that group
             before the swap, None if there are none), `effect_size` (Cohen's
-            d of the differences in nats), `p_value` (bootstrap, two-sided)
-            and `p_holm` (corrected over the swaps).
+            d of the differences in nats), `p_value` (of random signs, two-
+            sided) and `p_holm` (corrected over the swaps).
         pairs: The pairs of each swap.
         title: Of the section.
 
@@ -131,7 +131,7 @@ def counterfactual(
         subject: What is asked.
         texts: Sentences or short documents, such as "He is a nurse.".
         swaps: By name. Default: `load_swaps()`.
-        seed: Of the bootstrap.
+        seed: Of the bootstrap and the signs.
 
     Raises:
         InputError: No text has a word of any swap.
@@ -220,22 +220,22 @@ def _row(
     if not pairs:
         return row
     gaps = np.array([pair.nats for pair in pairs])
-    found = paired(gaps, np.zeros_like(gaps), seed=seed)
+    low, high = bootstrap(gaps, seed=seed)
     parts = [
         [pair.nats for pair in pairs if pair.original == group]
         for group in swap.groups
     ]
     by_origin = [float(np.mean(part)) if part else None for part in parts]
     return row | {
-        "nats": found.difference,
+        "nats": float(gaps.mean()),
         "stderr": standard_error(gaps),
-        "low": found.interval.low,
-        "high": found.interval.high,
+        "low": low,
+        "high": high,
         "nats_per_token": float(np.mean([p.nats_per_token for p in pairs])),
         "from_first": by_origin[0],
         "from_second": by_origin[1],
         "effect_size": cohens_d(gaps),
-        "p_value": found.p_value,
+        "p_value": sign_flip_test(gaps, seed=seed),
         "p_holm": None,
     }
 

@@ -12,8 +12,9 @@ from keras_llm.errors import InputError
 from keras_llm.evaluate.bias.pictures import heat_map
 from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.corrections import holm
+from keras_llm.evaluate.differences import sign_flip_test
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
-from keras_llm.evaluate.statistics import paired, standard_error
+from keras_llm.evaluate.statistics import bootstrap, standard_error
 from keras_llm.evaluate.subject import Continuation, Subject
 
 TEMPLATES = (
@@ -45,9 +46,9 @@ class TemplateReport:
             minus the mean over groups of that sentence. Above zero: more
             surprising about this group than about the others.
         rows: For each group `group`, `gap` (mean, nats) with `stderr`, `low`,
-            `high` (95 %, bootstrap over sentences), `p_value`, `p_holm`
-            (corrected over groups) and `perplexity` of whole sentences by
-            word.
+            `high` (95 %, bootstrap over sentences), `p_value` (of random
+            signs), `p_holm` (corrected over groups) and `perplexity` of
+            whole sentences by word.
         fillers: Which filler each sentence has: the columns of the picture.
         title: Of the section.
 
@@ -117,7 +118,7 @@ def template_gaps(
         groups: What is put for `{group}`, at least two.
         fillers: What is put for the other names, in all combinations.
             Default: ten occupations for `{x}`.
-        seed: Of the bootstrap.
+        seed: Of the bootstrap and the signs.
 
     Raises:
         InputError: A template has not one `{group}` with text after it, or a
@@ -219,14 +220,14 @@ def _check(
 def _row(
     group: str, gaps: np.ndarray, perplexity: float, seed: int
 ) -> dict[str, Any]:
-    found = paired(gaps, np.zeros_like(gaps), seed=seed)
+    low, high = bootstrap(gaps, seed=seed)
     return {
         "group": group,
-        "gap": found.difference,
+        "gap": float(gaps.mean()),
         "stderr": standard_error(gaps),
-        "low": found.interval.low,
-        "high": found.interval.high,
-        "p_value": found.p_value,
+        "low": low,
+        "high": high,
+        "p_value": sign_flip_test(gaps, seed=seed),
         "p_holm": None,
         "perplexity": perplexity,
     }
