@@ -114,6 +114,32 @@ def test_all_pairs_and_metrics_are_corrected_together():
     assert found[0].p_value >= min(1.0, 4 * alone)
 
 
+@pytest.mark.parametrize("count", [4, 9, 60])
+def test_a_p_value_is_scipys_paired_permutation_test(count):
+    stats = pytest.importorskip("scipy.stats")
+    random = np.random.default_rng(count)
+    values = {
+        "a": random.normal(0.3, 1, count),
+        "b": random.normal(0, 1, count),
+    }
+    (found,) = compare_pairs({"x": ItemScores(values)})
+    oracle = stats.permutation_test(
+        (values["a"], values["b"]),
+        lambda a, b, axis: (a - b).mean(axis=axis),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=9_999,
+        rng=np.random.default_rng(8),
+    )
+    assert found.p_value == pytest.approx(oracle.pvalue, abs=0.02)
+
+
+def test_four_items_show_nothing():
+    scores = ItemScores({"a": np.full(4, 1.0), "b": np.zeros(4)})
+    (found,) = compare_pairs({"acc": scores})
+    assert found.p_value == pytest.approx(1 / 8, abs=0.01) and not found.shown
+
+
 def test_a_p_value_is_never_zero():
     sure = {"a": np.ones(50), "b": np.zeros(50)}
     (found,) = compare_pairs({"acc": ItemScores(sure)})

@@ -76,7 +76,7 @@ class ComparisonReport:
     def blocks(self) -> list[Block]:
         """Returns what a reader sees."""
         blocks: list[Block] = [Words(self._summary())]
-        blocks += map(Words, self.verdicts())
+        blocks += [Words(str(one)) for one in self.differences if one.shown]
         blocks.append(Table(self._score_rows(), "Value ± standard error."))
         if self.differences:
             caption = (

@@ -18,6 +18,7 @@ from keras_llm.evaluate.statistics import (
     standard_error,
 )
 
+_AT_ONCE = 1 << 22  # signs drawn at a time, to bound memory
 SURE = 0.05  # corrected p-value below which a difference counts as shown
 
 
@@ -124,6 +125,10 @@ def compare_pairs(
 ) -> list[Difference]:
     """Compares every pair of models on every metric.
 
+    Intervals are by paired bootstrap; with fewer than about ten items they
+    are too narrow. P-values are by random flips of the differences' signs,
+    which hold for any number: four items cannot show a difference.
+
     Args:
         metrics: By name; the models of each are compared with each other.
         seed: Of the bootstrap.
@@ -136,7 +141,8 @@ def compare_pairs(
         InputError: The models have not the same number of items, or one has a
             value that is not finite.
 
-    Source: paired bootstrap resampling, Koehn 2004; Holm 1979.
+    Source: Koehn 2004, https://aclanthology.org/W04-3250 (bootstrap); Riezler
+    & Maxwell 2005, https://aclanthology.org/W05-0908 (randomization); Holm.
 
     Example:
 
@@ -160,39 +166,40 @@ def compare_pairs(
 
 
 def _lead(scores: ItemScores, a: str, b: str, seed: int) -> Paired:
-    """How much better `a` is; a p-value is never below the bootstrap's grain.
-
-    No resample on the other side of zero says "less than one of them", and
-    not "never", which a correction for many pairs could not enlarge.
-    """
+    """How much better `a` is."""
     first, second = (
         np.asarray(scores.values[name], "float64")
         for name in ((a, b) if scores.higher_is_better else (b, a))
     )
-    lead = (
-        paired(first, second, seed=seed)
-        if scores.weights is None
-        else _paired_ratio(first, second, scores.weights, seed)
-    )
-    return lead._replace(p_value=max(lead.p_value, 1 / RESAMPLES))
+    lead, gaps = paired(first, second, seed=seed), first - second
+    if scores.weights is not None:
+        drawn = resampled(*_ratio(gaps, scores.weights), seed=seed)
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        lead = lead._replace(
+            difference=float(gaps.sum() / scores.weights.sum()),
+            interval=Interval(float(low), float(high)),
+        )
+    return lead._replace(p_value=_sign_flips(gaps, seed))
 
 
-def _paired_ratio(
-    a: np.ndarray, b: np.ndarray, weights: np.ndarray, seed: int
-) -> Paired:
-    """`statistics.paired` of two sums over the same sum of weights."""
-    gaps = a - b
-    drawn = resampled(*_ratio(gaps, weights), seed=seed)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    below = np.mean(drawn < 0) + np.mean(drawn == 0) / 2
-    return Paired(
-        difference=float(gaps.sum() / weights.sum()),
-        interval=Interval(float(low), float(high)),
-        p_value=float(min(1.0, 2 * min(below, 1 - below))),
-        wins=int((gaps > 0).sum()),
-        ties=int((gaps == 0).sum()),
-        losses=int((gaps < 0).sum()),
-    )
+def _sign_flips(gaps: np.ndarray, seed: int) -> float:
+    """P-value of "neither model is better": each gap's sign is luck.
+
+    The bootstrap's own is too sure with few items: of four, it finds a
+    difference in 22 % of the cases where there is none.
+    """
+    gaps = gaps[gaps != 0]
+    if not len(gaps):
+        return 1.0
+    total = gaps.sum()
+    seen = abs(total) - 1e-12 * np.abs(gaps).sum()
+    random, hits = np.random.default_rng(seed), 1
+    step = max(1, _AT_ONCE // len(gaps))
+    for begin in range(0, RESAMPLES - 1, step):
+        shape = min(step, RESAMPLES - 1 - begin), len(gaps)
+        flipped = random.integers(0, 2, shape, "int8") @ gaps
+        hits += int((np.abs(total - 2 * flipped) >= seen).sum())
+    return hits / RESAMPLES
 
 
 def _ratio(values: np.ndarray, weights: np.ndarray) -> tuple:

@@ -39,8 +39,8 @@ def compare(
 ) -> ComparisonReport:
     """Compares models on the same items, every pair on every metric.
 
-    A metric is compared item by item: the difference with its interval by
-    paired bootstrap, its p-value corrected for all pairs and metrics (Holm).
+    A metric is compared item by item: the difference with its interval, and
+    its p-value corrected for all pairs and metrics (see `compare_pairs`).
     Only what does not depend on how a model cuts text into tokens is
     compared: benchmarks, bits per byte, answers. The perplexity of a token is
     not, since a token of one model is not a token of another.
@@ -72,9 +72,6 @@ def compare(
     Raises:
         InputError: There are fewer than two models or two of one name, one
             cannot be opened or asked, or there is nothing to compare them by.
-
-    Source: paired bootstrap resampling, Koehn 2004,
-    https://aclanthology.org/W04-3250; Holm 1979.
 
     Example:
 
@@ -167,7 +164,11 @@ def _answered(opener: _Opener, questions: Questions) -> Answered:
             "Expected a function that returns a Subject. Received: one that "
             f"returned {subject!r:.60}."
         )
-    found = answer(subject, questions, opener.name)
+    try:
+        found = answer(subject, questions, opener.name)
+    except InputError as error:  # which of them would not be said
+        name = opener.name or subject.name
+        raise InputError(f"{error} This was {name}.") from error
     del subject
     gc.collect()
     return found
