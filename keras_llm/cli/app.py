@@ -30,6 +30,7 @@ PANELS = {
     "All steps at once": ("quickstart",),
     "One step at a time": VERBS,
     "Tune": ("finetune",),
+    "Which is better": ("compare",),
     "Bring, look, make smaller": ("import", "info", "storages", "prune"),
     "Talk": ("generate", "chat", "ask", "feedback", "label"),
     "Plan and search": ("estimate", "sweep", "scaling"),
