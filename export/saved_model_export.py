@@ -125,6 +125,9 @@ def saved_model(
       the template does not take has no text and is "refused".
     - `score`: `text` -> `token_logprobs` (0 after the end), `tokens`,
       `num_tokens`, `sum_logprob`, `perplexity`, `bits_per_byte`, `truncated`.
+    - `score_tokens`: `tokens` (-1 after a row's end), at most one more than
+      the context -> `token_logprobs` of all but the first, `likeliest` ids
+      and `likeliest_logprobs`, one column less.
     - `embed`: `text` -> `embedding` (the mean of the last hidden states),
       `num_tokens`, `truncated`.
     - `tokenize`: `text` -> `tokens`, `num_tokens`.

@@ -26,15 +26,15 @@ from keras_llm.export.stop_graph import (
 )
 from keras_llm.export.token_graph import CONTROLS, TokenGraph, traced, usable
 from keras_llm.sampling import GenerationSettings, controls_for
-from keras_llm.score import log_probabilities
+from keras_llm.score import log_probabilities, with_likeliest
 from keras_llm.step import decoder_step
 from keras_llm.stopping import SEPARATOR
 
 Outputs = dict[str, tf.Tensor]
 STOP, LENGTH, REFUSED = "stop", "length", "refused"
 SIGNATURES = (
-    *("serving_default", "generate", "chat", "score", "embed"),
-    *("tokenize", "detokenize", "start", "advance"),
+    *("serving_default", "generate", "chat", "score", "score_tokens"),
+    *("embed", "tokenize", "detokenize", "start", "advance"),
 )
 
 
@@ -81,6 +81,7 @@ class TextGraph:
             "generate": (self.generate, prompt | asked),
             "chat": (self.chat, talk | asked),
             "score": (self.score, text),
+            "score_tokens": (self.score_tokens, {"tokens": _rows(tf.int32)}),
             "embed": (self.embed, text),
             "tokenize": (self.tokenize, text),
             "detokenize": (self.detokenize, {"tokens": _rows(tf.int32)}),
@@ -172,6 +173,23 @@ class TextGraph:
             "perplexity": tf.exp(-mean),
             "bits_per_byte": -total / math.log(2) / size,
             "truncated": truncated,
+        }
+
+    def score_tokens(self, tokens: tf.Tensor) -> Outputs:
+        """How likely the model finds each id after the ones before it.
+
+        Rows end where -1 begins; the first id of a row is not scored.
+        """
+        tokens = tf.pad(tokens, [[0, 0], [0, 1]], constant_values=NO_TOKEN)
+        tokens = tokens[:, : tf.maximum(tf.shape(tokens)[1] - 1, 2)]
+        lengths = tf.reduce_sum(tf.cast(tokens >= 0, tf.int32), axis=1)
+        rows = tf.maximum(tokens, 0)
+        own, best, values = with_likeliest(self._lm.model, rows, lengths)
+        inside = tf.sequence_mask(lengths - 1, tf.shape(own)[1])
+        return {
+            "token_logprobs": tf.where(inside, own, 0.0),
+            "likeliest": tf.where(inside, best, NO_TOKEN),
+            "likeliest_logprobs": tf.where(inside, values, 0.0),
         }
 
     def embed(self, text: tf.Tensor) -> Outputs:

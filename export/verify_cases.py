@@ -81,6 +81,7 @@ def cases(
         "generate": _generated,
         "chat": _replies,
         "score": _scores,
+        "score_tokens": _id_scores,
         "embed": _vectors,
         "tokenize": _ids,
         "detokenize": _texts,
@@ -182,6 +183,16 @@ def _scores(
     return {"score": Case("score", {"text": prompts}, expected)}
 
 
+def _id_scores(
+    lm: CausalLM, settings: GenerationSettings, prompts: list[str]
+) -> dict[str, Case]:
+    ids = [lm.encode_prompt(prompt) for prompt in prompts]
+    found = [lm.score(prompt).tolist() or [0.0] for prompt in prompts]
+    expected = {"token_logprobs": _padded(found, 0)}
+    inputs = {"tokens": _padded(ids)}
+    return {"score_tokens": Case("score_tokens", inputs, expected)}
+
+
 def _vectors(
     lm: CausalLM, settings: GenerationSettings, prompts: list[str]
 ) -> dict[str, Case]:
@@ -275,7 +286,7 @@ def _encoded(lm: CausalLM, prompts: list[str]) -> list[list[int]]:
     return lm.tokenizer.encode(prompts, disallowed_special=())
 
 
-def _padded(rows: list[list[int]], filler: int = -1) -> list[list[int]]:
+def _padded(rows: list[list], filler: int = -1) -> list[list]:
     width = max(map(len, rows))
     return [row + [filler] * (width - len(row)) for row in rows]
 

@@ -35,6 +35,9 @@ class LitertEngine:
         tokenizer: A folder of `CausalLM.save`, for a `.tflite`, which has no
             tokenizer.
 
+    Attributes:
+        runner: The file, for whoever asks for its logits.
+
     Raises:
         InputError: There is no tokenizer.
     """
@@ -49,9 +52,9 @@ class LitertEngine:
     ):
         host = _host_of(Path(path), tokenizer)
         slots = host.config.context_length
-        self._runner = LitertRunner(path, slots, threads)
+        self.runner = LitertRunner(path, slots, threads)
         config = host.config.replace(
-            context_length=min(slots, int(self._runner.slots))
+            context_length=min(slots, int(self.runner.slots))
         )
         self.host = dataclasses.replace(host, config=config)
         self.name = Path(path).stem
@@ -64,7 +67,7 @@ class LitertEngine:
         self.rows = [row for row in self.rows if id(row) not in gone]
         if joining:
             self.rows = list(joining)
-            self._text = _Text(self._runner, self.host, joining[0])
+            self._text = _Text(self.runner, self.host, joining[0])
 
     def advance(self, steps: int) -> list[Progress]:
         """Decodes up to `steps` more tokens."""

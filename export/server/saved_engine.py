@@ -63,13 +63,17 @@ class SavedGenerator:
 
     def score(self, ids: Sequence[int]) -> list[Token]:
         """Returns every token but the first with its log-probability."""
-        found = self._of_text("score", ids, "token_logprobs", "tokens")
-        logprobs, tokens = found["token_logprobs"], found["tokens"]
-        if tokens.tolist() != list(ids[1:]):
-            raise _other_ids()
+        function = self._signature("score_tokens")
+        found = function(tokens=tf.constant([list(ids)], tf.int32))
+        own, best, values = (
+            found[name].numpy()[0, : len(ids) - 1].tolist()
+            for name in ("token_logprobs", "likeliest", "likeliest_logprobs")
+        )
         return [
-            Token(token, value, ((token, value),))
-            for token, value in zip(ids[1:], logprobs.tolist(), strict=True)
+            Token(token, value, tuple({one: most, token: value}.items()))
+            for token, value, one, most in zip(
+                ids[1:], own, best, values, strict=True
+            )
         ]
 
     def embed(self, rows: Sequence[list[int]]) -> np.ndarray:
@@ -86,16 +90,14 @@ class SavedGenerator:
         self, signature: str, ids: Sequence[int], *outputs: str
     ) -> Mapping[str, Any]:
         """Outputs of a signature that takes a text, for the text of ids."""
-        function = self._signatures.function(signature)
-        if function is None:
-            raise InputError(
-                f"Expected a SavedModel with the signature {signature!r}. "
-                "Received: one without. Export it with that signature."
-            )
+        function = self._signature(signature)
         started = ids[0] == self._host.start_id
         text = decoded(self._host, ids[1:] if started else ids)
         found = function(text=tf.constant([text]))
         return {name: found[name].numpy()[0] for name in outputs}
+
+    def _signature(self, name: str) -> Any:
+        return required(self._signatures, name)
 
 
 def saved_engine(
@@ -127,6 +129,21 @@ def saved_engine(
     generator = SavedGenerator(signatures, host)
     name, version = signatures.name, signatures.version
     return StateEngine(name, version, host, generator, most_rows), signatures
+
+
+def required(signatures: SavedSignatures, name: str) -> Any:
+    """Returns a signature to call.
+
+    Raises:
+        InputError: The SavedModel has none of this name.
+    """
+    function = signatures.function(name)
+    if function is None:
+        raise InputError(
+            f"Expected a SavedModel with the signature {name!r}. Received: "
+            f"{signatures.folder} without. Export the model again with it."
+        )
+    return function
 
 
 def _other_ids() -> InputError:

@@ -8,7 +8,13 @@ from keras_llm.export.server import answers, schemas
 from keras_llm.export.server.asked import Ask
 from keras_llm.export.server.engine import Token
 from keras_llm.export.server.feedback_api import answer_id
-from keras_llm.export.server.row_text import FILTERED, LENGTH, Piece, joined
+from keras_llm.export.server.row_text import (
+    FILTERED,
+    LENGTH,
+    STOP,
+    Piece,
+    joined,
+)
 from keras_llm.export.server.running import Running, Service
 from keras_llm.feedback import Answer
 
@@ -179,6 +185,8 @@ class CompletionWriter(Writer):
         self._offsets = [
             len(ask.text) if self._echo else 0 for ask in self._all
         ]
+        # Of given ids a start id is one; before a text it is not shown.
+        self._ids = not isinstance((*body.prompt, "")[0], str)
         self._scored: dict[tuple[int, ...], list[Token]] = {}
         if body.max_tokens == 0:
             self.asks = []
@@ -192,8 +200,8 @@ class CompletionWriter(Writer):
             if key not in self._scored:
                 work = self._service.engine.score
                 found = await self._service.beside(work, ids)
-                started = ids[0] == self._host.start_id
-                first = [] if started else [Token(ids[0])]
+                unseen = ids[0] == self._host.start_id and not self._ids
+                first = [] if unseen else [Token(ids[0])]
                 self._scored[key] = [*first, *found]
 
     def _choice(self, index: int, piece: Piece) -> Object:
@@ -201,7 +209,7 @@ class CompletionWriter(Writer):
         text = before.text + piece.text
         found = None
         if self._logprobs is not None:
-            tokens = (*before.tokens, *piece.tokens)
+            tokens = (*before.tokens, *piece.tokens, *self._end(index, piece))
             found = answers.completion_logprobs(
                 self._host, tokens, self._logprobs, 0
             )
@@ -226,6 +234,16 @@ class CompletionWriter(Writer):
             )
         self._offsets[index] += len(piece.text)
         return self._with_end(index, piece.text, found, piece.reason)
+
+    def _end(self, index: int, piece: Piece) -> tuple[Token, ...]:
+        """The token that ended an echoed text; how likely it was, is unknown.
+
+        Clients that score texts, such as the lm-evaluation-harness, count on
+        one token behind the echo whatever it is.
+        """
+        ended = piece.reason == STOP and not self._all[index].settings.stop
+        shown = self._echo and ended and self._host.end_ids
+        return (Token(self._host.end_ids[0]),) if shown else ()
 
     def _before(self, index: int) -> Piece:
         """The echoed prompt."""

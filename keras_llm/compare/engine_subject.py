@@ -31,12 +31,11 @@ class EngineSubject(WindowSubject):
         batch_tokens: int = BATCH_TOKENS,
     ):
         self._engine, self._host = engine, engine.host
-        tokenizer, context = self._host.tokenizer, self._host.config
-        start = tokenizer.bos_id
+        tokenizer, start = self._host.tokenizer, self._host.tokenizer.bos_id
         super().__init__(
             name,
             fingerprint,
-            context.context_length,
+            self._host.config.context_length,
             tokenizer.eos_id if start is None else start,
             batch_tokens,
         )

@@ -16,7 +16,8 @@ KERAS, CHECKPOINT, TRANSFORMERS, ARTIFACT, ENDPOINT = (
     *("keras", "checkpoint", "transformers"),
     *("artifact", "endpoint"),
 )
-_RUN, _OURS, _KERAS_HUB = "train.json", "keras_llm.json", "metadata.json"
+# A run, finished or not; a folder of CausalLM.save; a preset of KerasHub.
+_KERAS_FILES = (LM, "train.json", "keras_llm.json", "metadata.json")
 _STATE, _CONFIG = "state.json", "config.json"
 _FILES = (".litertlm", ".tflite")
 
@@ -102,14 +103,19 @@ def subject_kind(source: Any) -> str:
 
 
 def _folder_kind(folder: Path) -> str:
-    ours = (LM, _RUN, _OURS, _KERAS_HUB)
-    if any((folder / name).exists() for name in ours):
+    if any((folder / name).exists() for name in _KERAS_FILES):
         return KERAS
+    if _is_published(folder):
+        return KERAS if _known_family(folder) else TRANSFORMERS
     if (folder / _STATE).is_file():
         return CHECKPOINT
-    if (folder / _CONFIG).is_file():
-        return KERAS if _known_family(folder) else TRANSFORMERS
     return ARTIFACT  # or nothing; its opener looks inside
+
+
+def _is_published(folder: Path) -> bool:
+    """Whether a folder is in Hugging Face's form."""
+    ours = any((folder / name).exists() for name in _KERAS_FILES)
+    return not ours and (folder / _CONFIG).is_file()
 
 
 def _preset_kind(name: str) -> str:
@@ -128,16 +134,26 @@ def _preset_kind(name: str) -> str:
 def _known_family(folder: Path) -> bool:
     from keras_llm import zoo
 
-    values = read_json(folder / _CONFIG)
-    known = {family.model_type for family in zoo.families()}
-    return values.get("model_type") in known
+    try:
+        zoo.find_family(str(read_json(folder / _CONFIG).get("model_type")))
+    except InputError:
+        return False
+    return True
 
 
 def _keras(source: Any, name: str | None, dtype: str = "float32") -> Subject:
     from keras_llm.evaluate.keras_subject import KerasSubject
 
-    path = isinstance(source, str | os.PathLike)
-    return KerasSubject(load_model(source, dtype) if path else source, name)
+    if not isinstance(source, str | os.PathLike):
+        return KerasSubject(source, name)
+    try:
+        return KerasSubject(load_model(source, dtype), name)
+    except InputError as error:
+        if not _is_published(Path(source)):
+            raise
+        raise InputError(
+            f"{error} Or let transformers open it: {FORCED}{source}"
+        ) from error
 
 
 def _checkpoint(

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Sequence
 
+import tensorflow as tf
+
 from keras_llm.compare.engine_subject import EngineSubject
 from keras_llm.compare.files_hash import folder_fingerprint
 from keras_llm.decoding import NO_TOKEN
@@ -54,8 +56,6 @@ class SavedModelSubject(EngineSubject):
 
     def score(self, windows: Sequence[Window]) -> list[Scores]:
         """Scores one batch in one call."""
-        import tensorflow as tf
-
         rows = padded([tokens for tokens, _ in windows], NO_TOKEN)
         found = self._scorer(tokens=tf.constant(rows, tf.int32))
         own = found["token_logprobs"].numpy()

@@ -151,16 +151,19 @@ class TransformersSubject(WindowSubject):
     def _settings(self, prompt: Prompt) -> Any:
         """The model's own settings, but drawn or not as the prompt says."""
         settings = copy.deepcopy(self.model.generation_config)
-        changes: dict[str, Any] = {"do_sample": prompt.temperature > 0}
-        changes |= dict(temperature=prompt.temperature or 1.0, top_k=0)
-        changes |= dict(top_p=1.0, repetition_penalty=1.0, num_beams=1)
-        if not prompt.temperature:
-            changes |= {"top_k": 50}  # what its checks take to be unset
-        pad = settings.pad_token_id
-        pad = self.tokenizer.pad_token_id if pad is None else pad
-        changes |= {"pad_token_id": 0 if pad is None else pad}
-        changes |= {"max_new_tokens": prompt.max_new_tokens, "max_length": None}
-        settings.update(**changes)
+        pads = (settings.pad_token_id, self.tokenizer.pad_token_id, 0)
+        drawn = prompt.temperature > 0
+        settings.update(
+            max_new_tokens=prompt.max_new_tokens,
+            max_length=None,
+            num_beams=1,
+            do_sample=drawn,
+            temperature=prompt.temperature if drawn else 1.0,
+            top_k=0 if drawn else 50,  # 50: what its checks take to be unset
+            top_p=1.0,
+            repetition_penalty=1.0,
+            pad_token_id=next(pad for pad in pads if pad is not None),
+        )
         return settings
 
     def _stops(self, until: Sequence[str], skip: int) -> list[Callable]:
