@@ -46,6 +46,7 @@ _FILES = {
         "Perplexity",
     ),
     "keras_subject": ("KerasSubject",),
+    "lm_eval_adapter": ("lm_eval_model",),
     "generation": (
         "GenerationReport",
         "Scored",
@@ -65,7 +66,7 @@ _FILES = {
         "classification_scores",
         "confusion_figure",
     ),
-    "label_scores": ("roc_auc",),
+    "label_counts": ("label_scores", "roc_auc"),
     "token_calibration": ("calibrated", "next_token_calibration"),
     "probability_scores": (
         "CalibrationScores",
