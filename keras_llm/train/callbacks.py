@@ -49,7 +49,7 @@ class MetricsFile(keras.callbacks.Callback):
     def __init__(self, path: str | os.PathLike, step: int = 0):
         super().__init__()
         self.path = Path(path)
-        last = _cut(self.path, step)
+        last = cut_history(self.path, step)
         if last < step:
             raise InputError(
                 f"Expected lines up to step {step} in {self.path}. Received: "
@@ -67,7 +67,7 @@ class MetricsFile(keras.callbacks.Callback):
             file.write(json.dumps(line) + "\n")
 
 
-def _cut(path: Path, step: int) -> int:
+def cut_history(path: Path, step: int) -> int:
     """Removes the lines after `step` and what a kill left of a line.
 
     Returns:
@@ -131,7 +131,7 @@ class Samples(keras.callbacks.Callback):
         self.run, self.sample, self.every, self.path = run, sample, every, path
         self.texts: list[str] = []
         if path is not None:
-            _cut(path, run.step)
+            cut_history(path, run.step)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Samples where it is due; `texts` is empty where it is not."""
