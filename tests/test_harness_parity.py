@@ -115,6 +115,7 @@ CASES = {
         "rows": {"test": [{"text": text(n, 9)} for n in range(30)]},
         "doc_to_text": "{{text.split(' ')[:-1]|join(' ')}}",
         "doc_to_target": "{{' '+text.split(' ')[-1]}}",
+        "fewshot_split": "test",
         "num_fewshot": 1,
     },
     "read": {

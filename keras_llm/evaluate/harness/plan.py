@@ -151,7 +151,13 @@ def _pool(task: Task, settings: Settings) -> list[dict[str, Any]]:
     if fewshot.split is None and fewshot.samples is not None:
         return fewshot.samples
     split = fewshot.split or task.training_split or task.validation_split
-    split = split or task.eval_split
+    if split is None:
+        raise InputError(
+            f"Expected fewshot_split in task {task.task}, for "
+            f"{task.num_fewshot} solved examples. Received: only the test "
+            "split, from which a document could be its own example. Name "
+            f"fewshot_split: {task.test_split}, and it is left out."
+        )
     return _read(task, split, fewshot.process_docs, settings)
 
 

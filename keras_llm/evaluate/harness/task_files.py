@@ -147,16 +147,20 @@ def _add_fields(
 ) -> str:
     """A member given by its fields: a task, changed, or a group within."""
     place = source.places["task"]
-    if not isinstance(item, dict) or not {"task", "group"} & set(item):
+    fields = item if isinstance(item, dict) else {}
+    kind = "group" if "group" in fields else "task"
+    if not isinstance(fields.get(kind), str):
         raise InputError(
             f"Expected names of tasks, or fields with a task, in {place}. "
             f"Received: {item!r:.60}."
         )
-    values, places = item, dict.fromkeys(item, place)
-    if "group" not in item and _exists(item["task"], source.path.parent):
-        found = _find(item["task"], source.path.parent)
+    # As in the harness: what has no file of its own is the group's.
+    values = item | {kind: f"{above[-1]}::{item[kind]}"}
+    places = dict.fromkeys(item, place)
+    if _exists(item[kind], source.path.parent):
+        found = _find(item[kind], source.path.parent)
         if isinstance(found, Source):
-            values, places = found.values | values, found.places | places
+            values, places = found.values | item, found.places | places
     return _add_source(selection, Source(values, places, source.path), above)
 
 
