@@ -4,6 +4,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from keras_llm.evaluate.harness import load_task
+from keras_llm.evaluate.harness.fewshot import Sampler
+from keras_llm.evaluate.harness.items import build_items
+from keras_llm.evaluate.harness.prepare import prepared
+from keras_llm.evaluate.subject import Prompt
+
 PATHS = {
     "arc_easy": "arc/arc_easy.yaml",
     "boolq": "super_glue/boolq/default.yaml",
@@ -50,6 +56,21 @@ def peer_task(name: str, docs: list[dict], num_fewshot: int = 0) -> Any:
     task = Offline(config=fields | {"num_fewshot": num_fewshot})
     task.set_fewshot_seed(1234)
     return task
+
+
+def our_requests(name: str, docs: list[dict], shots: int = 0) -> list[tuple]:
+    """Returns what our task asks, in the harness's form."""
+    task = load_task(name)
+    made = prepared(docs, task.process_docs, name)
+    pool = made if shots else []
+    sampler = Sampler(pool, shots, False, 1234, name)
+    items = build_items(task, list(enumerate(made)), sampler)
+    asked = [request for item in items for request in item.requests]
+    return [
+        (one.context, list(one.until)) if isinstance(one, Prompt)
+        else (one,) if isinstance(one, str) else tuple(one)
+        for one in asked
+    ]  # fmt: skip
 
 
 def peer_requests(name: str, docs: list[dict], shots: int = 0) -> list[tuple]:

@@ -172,6 +172,11 @@ def save(path) -> None:
         path.write_bytes(pack.compress(data) if pack else data)
 
 
+def test_a_byte_order_mark_and_other_line_ends(write):
+    marked = b"\xef\xbb\xbf" + LINES.encode().replace(b"\n", b"\r\n")
+    assert rows_of([write(marked)]) == ROWS
+
+
 def test_the_nearest_file_comes_first(tmp_path):
     (tmp_path / "sums").mkdir()
     (tmp_path / "test.jsonl").write_text('{"from": "above"}')

@@ -41,7 +41,6 @@ def test_right_and_wrong_programs_in_their_order():
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(0)\nassert False", "SystemExit: 0"),
         ("import os\nos._exit(0)\nassert False", "ended early"),
-        ("import atexit, os\natexit.register(print)", "passed"),
         ("import ctypes\nctypes.string_at(0)", "ended early"),
         ("input()", "EOFError: EOF when reading a line"),
         ("x = [0] * 10**10", "MemoryError"),
@@ -56,6 +55,26 @@ def test_right_and_wrong_programs_in_their_order():
 )
 def test_how_programs_end(source, end):
     assert end_of(source) == end
+
+
+FORGED = """import os
+for number in range(3, 30):
+    try:
+        os.write(number, b"token passed")
+    except OSError:
+        pass
+os._exit(0)"""
+
+
+def test_a_forged_answer_is_none():
+    assert end_of(FORGED) == "ended early"
+
+
+def test_what_a_program_leaves_to_its_end_is_not_run():
+    began = time.monotonic()
+    later = "import atexit, time\natexit.register(time.sleep, 100)"
+    assert end_of(later, seconds=4) == "passed"
+    assert time.monotonic() - began < 19  # 20 by the clock are allowed
 
 
 def test_an_endless_loop_is_killed():
