@@ -8,6 +8,7 @@ from sklearn import metrics
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 
+from keras_llm.classify import span_report, span_scores
 from keras_llm.errors import InputError
 from keras_llm.evaluate import (
     calibration_error,
@@ -17,7 +18,8 @@ from keras_llm.evaluate import (
     roc_auc,
 )
 from keras_llm.evaluate.finding import Finding, Picture, Table
-from keras_llm.evaluate.label_scores import label_errors
+from keras_llm.evaluate.label_counts import label_errors
+from keras_llm.tune import read_tagged
 
 LANGUAGES = ("deu", "fra", "spa", "tur")
 
@@ -201,6 +203,38 @@ def test_what_was_given_decides_not_what_is_likeliest(spam):
     expected = metrics.accuracy_score(truth, given)
     assert numbers["accuracy"] == pytest.approx(expected, abs=1e-12)
     assert len(reliability(p, truth).rows()) <= 15
+
+
+def test_spans_of_real_tags_score_as_in_seqeval(shared_data):
+    seqeval = pytest.importorskip("seqeval.metrics")
+    truth = [
+        list(one.labels)
+        for one in list(read_tagged(shared_data / "wnut17/test.conll"))[:600]
+    ]
+    random = np.random.default_rng(0)
+    tags = sorted({tag for one in truth for tag in one})
+    said = [
+        [tag if random.random() < 0.9 else random.choice(tags) for tag in one]
+        for one in truth
+    ]
+    report = span_report(truth, said, name="entities")
+    found = report.measures()
+    assert isinstance(report, Finding)
+    for name in ("precision", "recall", "f1", "accuracy"):
+        theirs = getattr(seqeval, f"{name}_score")(truth, said)
+        measure = found[f"entities/{name}"]
+        assert measure.value == pytest.approx(theirs, abs=1e-9)
+    assert 0.1 < found["entities/f1"].value < 0.9
+    drawn = [
+        span_scores(*([side[i] for i in places] for side in (truth, said)))
+        for places in random.integers(0, len(truth), (150, len(truth)))
+    ]
+    expected = np.std([one["f1"] for one in drawn])
+    assert found["entities/f1"].error == pytest.approx(expected, rel=0.25)
+    assert report.to_dict()["kinds"] == span_scores(truth, said)["kinds"]
+    assert [type(block) for block in report.blocks()].count(Table) == 2
+    with pytest.raises(InputError, match="at least one item"):
+        span_report([], [])
 
 
 def test_mistakes_are_sentences():

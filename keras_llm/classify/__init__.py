@@ -24,13 +24,14 @@ from keras_llm.classify.settings import (
     Ids,
     TaggerSettings,
 )
+from keras_llm.classify.span_report import SpanReport, span_report
 from keras_llm.classify.spans import Span, span_scores, spans_of
-from keras_llm.classify.tagger import Tagger, evaluate_tags
+from keras_llm.classify.tagger import Tagger, evaluate_tags, tagger_report
 from keras_llm.classify.tagging import tokens
 from keras_llm.classify.thresholds import choose_threshold
 from keras_llm.classify.training import sequence
 from keras_llm.evaluate.calibration import calibration_error
-from keras_llm.evaluate.label_scores import label_scores as scores
+from keras_llm.evaluate.label_counts import label_scores as scores
 
 __all__ = [
     "Calibration",
@@ -42,6 +43,7 @@ __all__ = [
     "OneLabel",
     "Pooling",
     "Span",
+    "SpanReport",
     "Tagger",
     "TaggerSettings",
     "calibrate",
@@ -55,8 +57,10 @@ __all__ = [
     "scores",
     "sequence",
     "sequence_model",
+    "span_report",
     "span_scores",
     "spans_of",
+    "tagger_report",
     "token_model",
     "tokens",
 ]

@@ -10,7 +10,8 @@ from keras_llm.classify import folder as folders
 from keras_llm.classify.forward import Forward, softmax
 from keras_llm.classify.model import ClassifierModel
 from keras_llm.classify.settings import TaggerSettings
-from keras_llm.classify.spans import Span, span_scores, spans_of
+from keras_llm.classify.span_report import SpanReport, span_report
+from keras_llm.classify.spans import Span, spans_of
 from keras_llm.classify.words import windows_of
 from keras_llm.errors import InputError
 from keras_llm.tune import Tagged, tag_ids
@@ -142,14 +143,18 @@ class Tagger:
 
 
 def evaluate_tags(tagger: Tagger, sentences: Sequence[Tagged]) -> dict:
-    """Returns `accuracy` of words and `span_scores` of a tagger.
+    """Returns the numbers of `tagger_report` as plain values.
 
     Args:
         tagger: The tagger.
         sentences: Sentences with their tags.
 
+    Returns:
+        `sentences`, `accuracy` of words, what `span_scores` gives, and
+        `errors`, their standard errors by the same names.
+
     Raises:
-        InputError: A tag is unknown.
+        InputError: A tag is unknown, or there is no sentence.
 
     Example:
 
@@ -164,19 +169,27 @@ def evaluate_tags(tagger: Tagger, sentences: Sequence[Tagged]) -> dict:
     ...     )["kinds"]["flower"]["support"]
     1
     """
+    return tagger_report(tagger, sentences).to_dict()
+
+
+def tagger_report(tagger: Tagger, sentences: Sequence[Tagged]) -> SpanReport:
+    """Returns how well a tagger finds spans, for a page, a gate or a file.
+
+    Args and errors as for `evaluate_tags`.
+
+    Example:
+
+    >>> class Same:
+    ...     labels = ("B-flower", "O")
+    ...     def predict(self, sentences):
+    ...         return [list(one.labels) for one in sentences]
+    >>> report = tagger_report(Same(), [Tagged(("rose",), ("B-flower",))])
+    >>> report.measures()["spans/f1"].value
+    1.0
+    """
     truth = [list(one.labels) for one in sentences]
     tag_ids(sentences, tagger.labels)
-    found = tagger.predict(sentences)
-    right = [
-        a == b
-        for some in zip(truth, found, strict=True)
-        for a, b in zip(*some, strict=True)
-    ]
-    return {
-        "sentences": len(truth),
-        "accuracy": float(np.mean(right)),
-        **span_scores(truth, found),
-    }
+    return span_report(truth, tagger.predict(sentences))
 
 
 def _words(sentence: Any) -> Sequence[str]:

@@ -9,7 +9,7 @@ import numpy as np
 from keras_llm.errors import InputError
 from keras_llm.evaluate.calibration import calibration_error
 from keras_llm.evaluate.finding import Block, Measure, Picture, Table, Words
-from keras_llm.evaluate.label_scores import label_errors, label_scores, roc_auc
+from keras_llm.evaluate.label_counts import label_errors, label_scores, roc_auc
 from keras_llm.evaluate.probability_scores import brier_score, mean_loss
 from keras_llm.evaluate.statistics import standard_error
 from keras_llm.figures import new_figure
