@@ -166,7 +166,7 @@ def test_it_is_a_finding_that_a_report_takes(tmp_path):
 def test_mistakes_are_told():
     with pytest.raises(InputError, match="at least one text to evaluate on"):
         language_report(Letters(), ["", "a"])
-    with pytest.raises(InputError, match="the subject letters, which has win"):
+    with pytest.raises(InputError, match="Received: letters, which is not"):
         language_report(Letters(), ["a"], stride=2)
     with pytest.raises(InputError, match="or an evaluation Subject. Rec.*str"):
         language_report("model", ["a"])

@@ -184,14 +184,15 @@ def language_report(
         name: Of the texts, the first part of the measures' names.
         stride: Tokens scored by each window after a document's first; see
             `rolling_windows`. Default: disjoint windows, as the
-            lm-evaluation-harness. Only for a `CausalLM`.
+            lm-evaluation-harness. Not for models behind an address.
         domain: What a document counts under. Default: its `source` without
             the number of a line.
         worst: How many of the worst passages of 64 tokens are shown.
         seed: Of the bootstrap.
 
     Raises:
-        InputError: There is no text, or `reader` is of another kind.
+        InputError: There is no text, `reader` is of another kind, or has no
+            windows for a stride.
 
     Source: word perplexity and bits per byte as the lm-evaluation-harness
     defines them, over documents together; words are what white space

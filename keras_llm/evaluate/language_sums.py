@@ -109,7 +109,7 @@ class Sums:
                 continue
             passage = Passage(
                 *(loss, reading.document.source, begin),
-                reading.texts(begin, end),
+                list(reading.tokens[begin:end]),
                 losses.tolist(),
             )
             push = heapq.heappushpop if full else heapq.heappush

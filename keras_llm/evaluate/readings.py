@@ -1,6 +1,7 @@
 """Documents as a model read them: the loss of every token, one stream."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from keras_llm.data.document import Document
 from keras_llm.errors import InputError
 from keras_llm.evaluate.pairs_rule import rolling_windows
 from keras_llm.evaluate.subject import Subject
+from keras_llm.evaluate.window_subject import WindowSubject
 from keras_llm.progress import track
 
 _CHARACTERS = 200_000  # of texts scored at a time, to bound memory
@@ -19,21 +21,21 @@ class Reading(NamedTuple):
 
     Attributes:
         document: The document.
+        tokens: As text.
         losses: float64 `(tokens,)`, in nats; NaN where nothing predicts.
         contexts: int64 `(tokens,)`: tokens that the model had before each,
             the start token among them: at least 1.
-        texts: From a range of tokens to each one's text.
 
     Example:
 
-    >>> Reading(Document("a", ""), np.zeros(1), np.ones(1), list).losses
+    >>> Reading(Document("a", ""), ["a"], np.zeros(1), np.ones(1)).losses
     array([0.])
     """
 
     document: Document
+    tokens: Sequence[str]
     losses: np.ndarray
     contexts: np.ndarray
-    texts: Callable[[int, int], list[str]]
 
 
 def readings(
@@ -44,15 +46,14 @@ def readings(
     """Yields documents with the loss of every token, a few at a time.
 
     Args:
-        reader: A `CausalLM`, which is read in rolling windows; or a
-            `Subject`, whose `token_scores` are taken as they are: a token's
-            context is then all of the document before it.
+        reader: A `CausalLM`, or a `Subject`.
         documents: Any iterable; empty ones are left out.
-        stride: Of the windows, see `rolling_windows`. Only for a `CausalLM`.
+        stride: Of the windows, see `rolling_windows`. Only for models that
+            are read in windows here, not behind an address.
 
     Raises:
-        InputError: `reader` is neither, or is a `Subject` while there is a
-            stride.
+        InputError: `reader` is neither, or has no windows of ours while
+            there is a stride.
 
     Example:
 
@@ -64,79 +65,62 @@ def readings(
     >>> [one.losses for one in readings(Half(), [Document("ab", "")])]
     [array([0.7, 0.7])]
     """
-    score = _score_of(reader, stride)
+    subject = _subject(reader, stride)
     whole = len(documents) if isinstance(documents, Sequence) else None
     batch: list[Document] = []
     characters = 0
-    for document in track(documents, "scoring", whole):
+    for document in track(documents, "reading", whole):
         if not document.text:
             continue
         batch.append(document)
         characters += len(document.text)
         if characters >= _CHARACTERS:
-            yield from score(batch)
+            yield from _scored(subject, batch, stride)
             batch, characters = [], 0
-    yield from score(batch)
+    yield from _scored(subject, batch, stride)
 
 
-def _score_of(
-    reader: Any, stride: int | None
-) -> Callable[[list[Document]], Iterator[Reading]]:
-    if hasattr(reader, "token_scores"):
-        if stride is not None:
-            raise InputError(
-                "Expected a CausalLM for a stride of its windows. Received: "
-                f"the subject {reader.name}, which has windows of its own."
-            )
-        return lambda documents: _from_subject(reader, documents)
+def _subject(reader: Any, stride: int | None) -> Subject:
+    """A `Subject` as it is; a `CausalLM` becomes one."""
     if hasattr(reader, "model") and hasattr(reader, "tokenizer"):
-        from keras_llm.evaluate.window_scores import WindowScorer
+        from keras_llm.evaluate.keras_subject import KerasSubject
 
-        scorer = WindowScorer(reader.model)
-        return lambda documents: _from_lm(reader, scorer, documents, stride)
-    raise InputError(
-        "Expected a CausalLM or an evaluation Subject. Received: "
-        f"{type(reader).__name__}."
-    )
+        reader = KerasSubject(reader)
+    if not hasattr(reader, "token_scores"):
+        raise InputError(
+            "Expected a CausalLM or an evaluation Subject. Received: "
+            f"{type(reader).__name__}."
+        )
+    if stride is not None and not isinstance(reader, WindowSubject):
+        raise InputError(
+            "Expected a model that is read in windows here, for a stride of "
+            f"them. Received: {reader.name}, which is not."
+        )
+    return reader
 
 
-def _from_subject(
-    subject: Subject, documents: list[Document]
+def _scored(
+    subject: Subject, documents: list[Document], stride: int | None
 ) -> Iterator[Reading]:
-    found = subject.token_scores([document.text for document in documents])
+    score = subject.token_scores
+    if isinstance(subject, WindowSubject):
+        score = functools.partial(subject.token_scores, stride=stride)
+    found = score([document.text for document in documents])
     for document, (tokens, scores) in zip(documents, found, strict=True):
         losses = -np.asarray(scores, "float64")
-
-        def texts(begin: int, end: int, tokens: list[str] = tokens):
-            return tokens[begin:end]
-
-        yield Reading(document, losses, 1 + np.arange(len(losses)), texts)
+        contexts = _contexts(subject, len(losses), stride)
+        yield Reading(document, tokens, losses, contexts)
 
 
-def _from_lm(
-    lm: Any, scorer: Any, documents: list[Document], stride: int | None
-) -> Iterator[Reading]:
-    from keras_llm.evaluate.bits import _start_id
-
-    start, size = _start_id(lm.tokenizer), lm.config.context_length
-    encoded = lm.tokenizer.encode(
-        [document.text for document in documents], disallowed_special=()
-    )
-    cut = [[*rolling_windows(ids, start, size, stride)] for ids in encoded]
-    scored = iter(scorer([window for windows in cut for window in windows]))
-    for document, ids, windows in zip(documents, encoded, cut, strict=True):
-        losses = [-next(scored).log_probabilities for _ in windows]
-        contexts = [
-            np.arange(len(tokens) - scored, len(tokens))
-            for tokens, scored in windows
-        ]
-
-        def texts(begin: int, end: int, ids: Sequence[int] = ids):
-            return [lm.tokenizer.decode([one]) for one in ids[begin:end]]
-
-        yield Reading(
-            document,
-            np.concatenate([*losses, []]).astype("float64"),
-            np.concatenate([*contexts, []]).astype("int64"),
-            texts,
-        )
+def _contexts(subject: Subject, size: int, stride: int | None) -> np.ndarray:
+    """How many tokens each was predicted from; of a model that is not read
+    in our windows, all before it.
+    """
+    if not isinstance(subject, WindowSubject):
+        return np.arange(1, size + 1)
+    windows = rolling_windows(range(size), 0, subject.context_length, stride)
+    parts = [
+        np.arange(len(tokens) - scored, len(tokens))
+        for tokens, scored in windows
+    ]
+    return np.concatenate([np.zeros(0, "int64"), *parts])

@@ -34,7 +34,7 @@ class Scores(NamedTuple):
 
     Example:
 
-    >>> Scores(np.array([-0.1]), np.array([True])).likeliest.all()
+    >>> bool(Scores(np.array([-0.1]), np.array([True])).likeliest.all())
     True
     """
 
@@ -130,11 +130,18 @@ class WindowSubject(abc.ABC):
             for one in self.token_scores(texts)
         ]
 
-    def token_scores(self, texts: Sequence[str]) -> list[ScoredTokens]:
-        """As `Subject.token_scores`; the start token predicts the first."""
+    def token_scores(
+        self, texts: Sequence[str], stride: int | None = None
+    ) -> list[ScoredTokens]:
+        """As `Subject.token_scores`; the start token predicts the first.
+
+        Args:
+            texts: The texts.
+            stride: Of the windows, see `rolling_windows`.
+        """
         rows = [self.text_ids(text) for text in texts]
         windows = [
-            list(rolling_windows(ids, self.start, self.context_length))
+            [*rolling_windows(ids, self.start, self.context_length, stride)]
             for ids in rows
         ]
         found = iter(self._scored([w for each in windows for w in each]))
