@@ -1,21 +1,14 @@
 """Judges: what they are asked, what is read, what a kill does not lose."""
 
 import json
-import threading
-import time
 
 import numpy as np
 import pytest
 
-from keras_llm.compare.asking import Judge
-from keras_llm.compare.judge_log import JudgeLog
 from keras_llm.compare.judging import grade, judge, judge_all
 from keras_llm.compare.matches import Match, longer_wins
 from keras_llm.compare.verdicts import (
     REMINDER,
-    pair_question,
-    read_grade,
-    read_verdict,
 )
 from keras_llm.errors import InputError
 from keras_llm.evaluate import Finding, Table, Words
@@ -47,55 +40,6 @@ def facts(report) -> dict[str, float]:
         name.removeprefix("judge/"): measure.value
         for name, measure in report.measures().items()
     }
-
-
-@pytest.mark.parametrize(
-    ("reply", "verdict"),
-    [
-        ("[[A]]", "first"),
-        ("Both are good, but\n\n**[[B]]**", "second"),
-        ("[[a]] was my first thought. [[ tie ]]", "tie"),
-        ("[[C]]", "tie"),
-        ("Verdict: **B**", "second"),
-        ("Final verdict: [A].", "first"),
-        ('{"reason": "short", "verdict": "tie"}', "tie"),
-        ("A", "first"),
-        ("(b).", "second"),
-        ("", None),
-        ("Answer A is better.", None),
-        ("A good question! Both are fine.", None),
-        ("verdict: Both", None),
-        ("My verdict: a clear win for B", None),
-        ("[[D]]", None),
-        ("Good. [[A]", None),
-    ],
-)
-def test_a_verdict_is_read_or_not(reply, verdict):
-    assert read_verdict(reply) == verdict
-
-
-@pytest.mark.parametrize(
-    ("reply", "number"),
-    [
-        ("[[7]]", 7.0),
-        ("First [[3]], no: [[8/10]]", 8.0),
-        ("Rating: **9**", 9.0),
-        ("score = 6/10", 6.0),
-        ('{"grade": 5}', 5.0),
-        ("10", 10.0),
-        ("[[7.5]]", 7.5),
-        ("[[0]]", None),
-        ("[[11]]", None),
-        ("Rating: 7 out of 10.", 7.0),
-        ("Rating: 70", None),
-        ("Rating: 3/5", None),
-        ("Score: 7/100", None),
-        ("Good in 7 ways.", None),
-        ("", None),
-    ],
-)
-def test_a_grade_is_read_or_not(reply, number):
-    assert read_grade(reply) == number
 
 
 def test_the_better_answers_win():
@@ -248,36 +192,6 @@ def test_equal_questions_are_asked_once():
     assert len(calls) == 1 and len(report.matches) == 5
 
 
-def test_a_log_of_something_else_is_refused(write):
-    with pytest.raises(InputError, match="line 2.*Received: nonsense"):
-        JudgeLog(write(b'{"key": "a", "reply": "b"}\nnonsense\n'))
-    with pytest.raises(InputError, match="line 1"):
-        JudgeLog(write(b'{"step": 1}\n'))
-
-
-def test_line_separators_in_replies_stay_inside(tmp_path):
-    path, reply = tmp_path / "a.jsonl", "one\u2028two\x85three\nfour"
-    JudgeLog(path).add("me", "q", reply)
-    assert JudgeLog(path).reply("me", "q") == reply
-
-
-def test_no_more_questions_at_once_than_said():
-    lock, now, most = threading.Lock(), 0, 0
-
-    def slow(question):
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
-        time.sleep(0.005)
-        with lock:
-            now -= 1
-        return "[[tie]]"
-
-    judge(slow, PROMPTS, RIGHT, WRONG, concurrency=3)
-    assert 1 < most <= 3
-
-
 class Grader:
     """A subject that grades by length, in batches."""
 
@@ -346,23 +260,6 @@ def test_three_models_are_rated():
     json.dumps(report.to_dict())
 
 
-def test_a_reference_and_no_model_name_are_in_the_question():
-    seen = []
-
-    def look(question):
-        seen.append(question)
-        return "[[A]]"
-
-    judge(
-        *(look, ["Why?"], ["for this"], ["for that"]),
-        names=("ours-7b", "theirs"),
-        references=["because"],
-    )
-    assert "<reference>\nbecause\n</reference>" in seen[0]
-    assert "ours-7b" not in seen[0]
-    assert "<reference>" not in pair_question("a", "b", "c")
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -398,7 +295,3 @@ def test_an_error_of_the_judge_stops_the_run(tmp_path):
     with pytest.raises(OSError, match="no route"):
         judge(breaks, PROMPTS, RIGHT, WRONG, log=log, concurrency=1)
     assert 0 < len(log.read_text().splitlines()) <= 80
-
-
-def test_a_judge_asks_with_its_name():
-    assert Judge(knows).name == "knows"
