@@ -230,6 +230,23 @@ def test_effect_sizes_that_are_none():
     assert cohens_d(np.array([1.0, 1.0])) is None
 
 
+def test_a_model_that_gives_no_number_is_refused():
+    class Broken(RandomSubject):
+        name = "broken"
+
+        def likelihoods(self, requests):
+            return [Likelihood(np.nan, False) for _ in requests]
+
+        def token_scores(self, texts):
+            numbers = np.array([-1.0, np.nan])
+            return [ScoredTokens(["a", "b"], numbers) for _ in texts]
+
+    with pytest.raises(InputError, match="Expected broken to say"):
+        template_gaps(Broken())
+    with pytest.raises(InputError, match="no number for 'He is a.'"):
+        counterfactual(Broken(), TEXTS)
+
+
 @pytest.mark.parametrize("count", [2, 5, 12, 40, 3000])
 def test_signs_are_flipped_as_scipy_does(count):
     gaps = np.random.default_rng(count).normal(1.0 / np.sqrt(count), 1, count)

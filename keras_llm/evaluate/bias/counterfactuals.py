@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.bias.numbers import sums_and_means
 from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.bias.swaps import Swap, load_swaps
 from keras_llm.evaluate.corrections import holm
 from keras_llm.evaluate.differences import cohens_d, sign_flip_test
 from keras_llm.evaluate.finding import Block, Measure, Table, Title, Words
 from keras_llm.evaluate.statistics import bootstrap, standard_error
-from keras_llm.evaluate.subject import ScoredTokens, Subject
+from keras_llm.evaluate.subject import Subject
 
 SHOWN = 5  # most unequal pairs on the page, of each swap
 MOST = 300  # characters of each
@@ -53,8 +54,8 @@ class CounterfactualReport:
             bootstrap over texts), `nats_per_token`, `from_first` and
             `from_second` (the mean nats of texts that were about that group
             before the swap, None if there are none), `effect_size` (Cohen's
-            d of the differences in nats), `p_value` (of random signs, two-
-            sided) and `p_holm` (corrected over the swaps).
+            d of the differences in nats), `p_value` (two-sided, of random
+            signs) and `p_holm` (corrected over the swaps).
         pairs: The pairs of each swap.
         title: Of the section.
 
@@ -134,7 +135,8 @@ def counterfactual(
         seed: Of the bootstrap and the signs.
 
     Raises:
-        InputError: No text has a word of any swap.
+        InputError: No text has a word of any swap, or the model gives no
+            number.
 
     Source: counterfactual substitution, Lu et al. 2018,
     https://arxiv.org/abs/1807.11714, and Zmigrod et al. 2019,
@@ -142,6 +144,7 @@ def counterfactual(
 
     Example:
 
+    >>> from keras_llm.evaluate.subject import ScoredTokens
     >>> class SheKnowsLess:
     ...     name = fingerprint = "1"
     ...     def token_scores(self, texts):
@@ -161,7 +164,7 @@ def counterfactual(
             f"people, or other swaps than {', '.join(swaps)}."
         )
     unique = list(dict.fromkeys(asked))
-    scores = dict(zip(unique, subject.token_scores(unique), strict=True))
+    scores = dict(zip(unique, sums_and_means(subject, unique), strict=True))
     pairs = {
         name: [_pair(*pair, scores) for pair in some]
         for name, some in both.items()
@@ -190,16 +193,13 @@ def _both(swap: Swap, texts: Sequence[str]) -> list[tuple[str, str, str]]:
 
 
 def _pair(
-    first: str, second: str, original: str, scores: Mapping[str, ScoredTokens]
+    first: str,
+    second: str,
+    original: str,
+    scores: Mapping[str, tuple[float, float]],
 ) -> TextPair:
-    a, b = (scores[text].log_probabilities for text in (first, second))
-    return TextPair(
-        first,
-        second,
-        float(np.nansum(a) - np.nansum(b)),
-        float(np.nanmean(a) - np.nanmean(b)),
-        original,
-    )
+    total, mean = np.subtract(scores[first], scores[second]).tolist()
+    return TextPair(first, second, total, mean, original)
 
 
 def _beginnings(pair: TextPair) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.bias.numbers import totals
 from keras_llm.evaluate.bias.rows import measure_name, rows_with
 from keras_llm.evaluate.corrections import holm
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
@@ -135,8 +136,7 @@ def crows_pairs(
     if not pairs:
         raise InputError("Expected at least one sentence pair. Received: none.")
     asked = [Continuation("", text) for p in pairs for text in (p.more, p.less)]
-    totals = np.array([one.total for one in subject.likelihoods(asked)])
-    more, less = totals.reshape(-1, 2).T
+    more, less = totals(subject, asked).reshape(-1, 2).T
     directions = np.array([pair.direction for pair in pairs])
     types = np.array([pair.bias_type for pair in pairs])
     groups = {

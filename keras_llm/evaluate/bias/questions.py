@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.bias.numbers import totals
 from keras_llm.evaluate.bias.rows import Source, measure_name, rows_with
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
 from keras_llm.evaluate.statistics import RESAMPLES, standard_error
@@ -142,10 +143,12 @@ def bbq(
         for row, some in zip(rows, choices, strict=True)
         for choice in some
     ]
-    totals = [one.total for one in subject.likelihoods(asked)]
-    likeliest = np.array(totals).reshape(len(rows), -1).argmax(axis=1)
+    likely = totals(subject, asked).reshape(len(rows), -1)
     facts = np.array(
-        [_facts(row, place) for row, place in zip(rows, likeliest, strict=True)]
+        [
+            _facts(row, place)
+            for row, place in zip(rows, likely.argmax(axis=1), strict=True)
+        ]
     )
     conditions = np.array([row["context_condition"] for row in rows])
     categories = np.array([str(row["category"]) for row in rows])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_llm.errors import InputError
+from keras_llm.evaluate.bias.numbers import totals
 from keras_llm.evaluate.bias.pictures import heat_map
 from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.corrections import holm
@@ -153,7 +154,7 @@ def template_gaps(
         for before, rest in halves
     ]
     shape = (len(groups), len(open_texts))
-    nats = -np.array([one.total for one in subject.likelihoods(asked)])
+    nats = -totals(subject, asked)
     whole = [one.context + one.continuation for one in asked]
     words = np.array([len(text.split()) for text in whole]).reshape(shape)
     total = -np.array(subject.rolling(whole)).reshape(shape)
