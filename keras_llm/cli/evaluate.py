@@ -34,7 +34,9 @@ def evaluate(
     few_shot: options.FewShot = None,
     chat: options.Chat = False,
     allow_code: options.AllowCode = False,
+    mistakes: options.Mistakes = False,
     training: options.Training = None,
+    memorized: options.TrainingRows = None,
     cache: options.Cache = None,
     bias: options.Bias = False,
     crows_pairs: options.CrowsPairs = None,
@@ -60,7 +62,9 @@ def evaluate(
     """
     if tasks == LIST:
         return _list()
-    alone = not any((tasks, bias, crows_pairs, bbq, swaps, toxicity, refusals))
+    alone = not any(
+        (tasks, memorized, bias, crows_pairs, bbq, swaps, toxicity, refusals)
+    )
     wanted = Wanted(
         corpus=corpus or (CORPUS if alone else None),
         calibration=calibration,
@@ -70,7 +74,9 @@ def evaluate(
         few_shot=few_shot,
         chat=chat,
         allow_code=allow_code,
+        mistakes=mistakes,
         training=training,
+        training_rows=memorized,
         cache=cache or beside(output),
         bias=bias,
         crows_pairs=crows_pairs,
@@ -171,9 +177,9 @@ def finish(
         )
         facts["report"] = str(written.html)
     if tensorboard is not None:
-        from keras_llm.evaluate import write_tensorboard
+        from keras_llm.evaluate import write_summaries
 
-        write_tensorboard(tensorboard, findings)
+        write_summaries(tensorboard, findings, step=0)
     report(title, facts, *next_commands)
     pass_or_exit(measures, gates)
 

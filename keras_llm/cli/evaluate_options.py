@@ -94,6 +94,22 @@ Training = Annotated[
         rich_help_panel=BENCHMARKS,
     ),
 ]
+Mistakes = Annotated[
+    bool,
+    typer.Option(
+        "--mistakes",
+        help="What the failed documents share, and what data that asks for.",
+        rich_help_panel=BENCHMARKS,
+    ),
+]
+TrainingRows = Annotated[
+    Path | None,
+    typer.Option(
+        "--memorized",
+        help="Rows the model was trained on: the longest parts of what it "
+        "writes that stand there verbatim.",
+    ),
+]
 Cache = Annotated[
     Path | None,
     typer.Option(
@@ -162,7 +178,7 @@ TensorBoard = Annotated[
     Path | None,
     typer.Option(
         "--tensorboard",
-        help="TensorBoard folder that gets the numbers too.",
+        help="TensorBoard folder that gets the numbers and pictures too.",
         rich_help_panel=RESULT,
     ),
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from keras_llm.errors import InputError
 
 HELD_OUT = "heldout"
+SAMPLES, SAMPLE_TOKENS = 32, 256  # what a model writes, to be looked up
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,9 @@ class Wanted:
     few_shot: int | None = None
     chat: bool = False
     allow_code: bool = False
+    mistakes: bool = False
     training: Path | None = None
+    training_rows: Path | None = None
     cache: Path | None = None
     bias: bool = False
     crows_pairs: Path | None = None
@@ -45,6 +48,7 @@ class Wanted:
         _needs("--calibration", self.calibration, "--corpus", self.corpus)
         _needs("--block-list", self.block_list, "--toxicity", self.toxicity)
         _needs("--training", self.training, "--tasks", self.tasks)
+        _needs("--mistakes", self.mistakes, "--tasks", self.tasks)
         if self.tasks:
             from keras_llm.evaluate.harness.task_files import select_tasks
 
@@ -56,7 +60,7 @@ class Wanted:
         Raises:
             InputError: The model, or a file, does not fit what was asked for.
         """
-        for part in (_language, _benchmarks, *_FAIRNESS):
+        for part in _PARTS:
             yield from part(self, subject)
 
 
@@ -75,12 +79,7 @@ def _language(wanted: Wanted, subject: Any) -> Iterator[Any]:
     words = lm.tokenizer if lm else None
     yield evaluate.yardsticks(texts, words, HELD_OUT)
     if wanted.calibration:
-        if lm is None:
-            raise InputError(
-                "Expected a model of keras_llm for --calibration, which needs "
-                f"the whole distribution of each token. Received: "
-                f"{subject.name}. Leave --calibration out."
-            )
+        lm = _lm(subject, "--calibration")  # whole distributions
         yield evaluate.next_token_calibration(lm, texts, seed=wanted.seed)
 
 
@@ -89,7 +88,7 @@ def _benchmarks(wanted: Wanted, subject: Any) -> Iterator[Any]:
         return
     from keras_llm import evaluate
 
-    yield evaluate.evaluate_tasks(
+    found = evaluate.evaluate_tasks(
         subject,
         wanted.tasks,
         data=wanted.data,
@@ -100,6 +99,58 @@ def _benchmarks(wanted: Wanted, subject: Any) -> Iterator[Any]:
         cache=wanted.cache,
         seed=wanted.seed,
     )
+    yield found
+    items = {
+        task: found.items(name) for task, name in found.item_measures().items()
+    }
+    if wanted.mistakes:
+        for task, name in found.item_measures().items():
+            yield evaluate.find_mistakes(
+                items[task],
+                name.partition("/")[2],
+                found.measures()[name].higher_is_better is not False,
+                f"mistakes/{task}",
+                subject=subject,
+                seed=wanted.seed,
+            )
+    if wanted.training is not None:
+        from keras_llm.data import read_corpus
+
+        texts = {
+            task: [one.text for one in all_] for task, all_ in items.items()
+        }
+        yield evaluate.contamination(texts, read_corpus(wanted.training))
+
+
+def _memorized(wanted: Wanted, subject: Any) -> Iterator[Any]:
+    if wanted.training_rows is None:
+        return
+    from keras_llm.data import open_rows
+    from keras_llm.evaluate import Prompt, memorization
+
+    rows = open_rows(wanted.training_rows)
+    samples = subject.generate(
+        [
+            Prompt("", (), SAMPLE_TOKENS, 1.0, wanted.seed + number)
+            for number in range(SAMPLES)
+        ]
+    )
+    yield memorization(samples, rows, _lm(subject, "--memorized").tokenizer)
+
+
+def _lm(subject: Any, option: str) -> Any:
+    """Our own model behind a subject.
+
+    Raises:
+        InputError: It is none of ours.
+    """
+    lm = getattr(subject, "lm", None)
+    if lm is None:
+        raise InputError(
+            f"Expected a model of keras_llm for {option}. Received: "
+            f"{subject.name}. Leave {option} out."
+        )
+    return lm
 
 
 def _pairs(wanted: Wanted, subject: Any) -> Iterator[Any]:
@@ -134,7 +185,10 @@ def _safety(wanted: Wanted, subject: Any) -> Iterator[Any]:
         yield refusals(subject, wanted.refusals)
 
 
-_FAIRNESS: tuple[Callable[[Wanted, Any], Iterator[Any]], ...] = (
+_PARTS: tuple[Callable[[Wanted, Any], Iterator[Any]], ...] = (
+    _language,
+    _benchmarks,
+    _memorized,
     _pairs,
     _groups,
     _safety,

@@ -127,6 +127,25 @@ class BenchmarkReport:
             )
         return evaluated_items(task, metric, there)
 
+    def item_measures(self) -> dict[str, str]:
+        """Returns by task the first measure that each document has a value of.
+
+        A task whose measures need all documents (F1, MCC, BLEU) is left out.
+
+        Example:
+
+        >>> sample = {"filter": "none", "metrics": ["acc"], "acc": 1.0}
+        >>> BenchmarkReport({}, {"sky": [sample]}).item_measures()
+        {'sky': 'sky/acc'}
+        """
+        found = {}
+        for task, (first, *_) in self.samples.items():
+            for metric in first["metrics"]:
+                if isinstance(first[metric], float):
+                    key = f"{metric},{first['filter']}"
+                    found.setdefault(task, _measure_name(task, key))
+        return found
+
     def save(self, folder: str | os.PathLike) -> None:
         """Writes `results.json` and `samples_TASK.jsonl`, all or nothing.
 
@@ -184,16 +203,11 @@ class BenchmarkReport:
                 )
 
     def _shown(self) -> Iterator[Block]:
-        """Documents of each task's first metric that has a value for each."""
-        for task, samples in self.samples.items():
-            for metric in samples[0]["metrics"]:
-                chain = samples[0]["filter"]
-                first = [s for s in samples if s["filter"] == chain]
-                if isinstance(first[0][metric], float):
-                    better = self.info["higher_is_better"][task][metric]
-                    items = evaluated_items(task, metric, first)
-                    yield from shown_items(task, metric, items, better)
-                    break
+        measures = self.measures()
+        for task, name in self.item_measures().items():
+            metric = name.partition("/")[2].partition(",")[0]
+            better = measures[name].higher_is_better
+            yield from shown_items(task, metric, self.items(name), better)
 
 
 def _measure_name(task: str, key: str) -> str:
