@@ -87,6 +87,22 @@ def test_likelihoods_are_those_of_keras(lm, subject):
         assert one.greedy == likeliest.all()
 
 
+def test_special_tokens_of_a_chat_are_what_they_are_to_keras(lm, subject):
+    turns = "<|endoftext|>a rose<|endoftext|>"
+    requests = [Continuation(turns, " is"), Continuation("a", turns)]
+    keras = open_subject(lm)
+    found, expected = (s.likelihoods(requests) for s in (subject, keras))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.total == pytest.approx(theirs.total, abs=1e-3)
+    prompts = [Prompt(turns, (), 6)]
+    assert subject.generate(prompts) == keras.generate(prompts)
+    [ours], [theirs] = (s.token_scores([turns]) for s in (subject, keras))
+    assert ours.tokens == theirs.tokens
+    np.testing.assert_allclose(
+        *(s.log_probabilities for s in (ours, theirs)), atol=1e-3
+    )
+
+
 def test_the_likeliest_word_is_greedy(lm, subject):
     words = [" is", " a", " rose", "b", "🙂", "the king", "d"]
     logits = np.array(lm.model(np.array([lm.encode_prompt("a rose")])))[0, -1]

@@ -128,6 +128,13 @@ def test_a_published_folder_by_keras_and_by_transformers(tmp_path):
     assert keras.generate(prompts) == peer.generate(prompts)
 
 
+def test_a_folder_that_the_zoo_cannot_read_may_be_anothers(tmp_path):
+    said = {"model_type": "gpt2", "activation_function": "camel"}
+    folder = made(tmp_path / "gpt2", config__json=said)
+    with pytest.raises(InputError, match="camel.*open it: hf:.*gpt2"):
+        open_subject(folder)
+
+
 def test_an_encoder_decoder_is_told_from_its_config(tmp_path):
     pytest.importorskip("torch")
     subject = open_subject(t5_folder(tmp_path / "t5"), device="cpu")

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from keras_llm.evaluate.subject import Prompt
-from keras_llm.evaluate.window_subject import BATCH_TOKENS, WindowSubject
+from keras_llm.evaluate.token_subject import TokenSubject
+from keras_llm.evaluate.window_subject import BATCH_TOKENS
 from keras_llm.export.server.asked import decoded
 from keras_llm.export.server.engine import Engine, Row
 from keras_llm.progress import track
@@ -13,7 +14,7 @@ from keras_llm.stopping import cut
 CHUNK = 8  # tokens decoded between two looks for a stop string
 
 
-class EngineSubject(WindowSubject):
+class EngineSubject(TokenSubject):
     """A subject over an `Engine`; subclasses say how windows are scored.
 
     Args:
@@ -31,22 +32,14 @@ class EngineSubject(WindowSubject):
         batch_tokens: int = BATCH_TOKENS,
     ):
         self._engine, self._host = engine, engine.host
-        tokenizer, start = self._host.tokenizer, self._host.tokenizer.bos_id
         super().__init__(
             name,
             fingerprint,
             self._host.config.context_length,
-            tokenizer.eos_id if start is None else start,
+            self._host.tokenizer,
+            self._host.start_id,
             batch_tokens,
         )
-
-    def encode(self, text: str) -> list[int]:
-        """Returns ids as the artifact does, a start id first if it has one."""
-        return self._host.encode_prompt(text)
-
-    def spell(self, ids: Sequence[int]) -> list[str]:
-        """Returns each id's text."""
-        return [decoded(self._host, [token]) for token in ids]
 
     def generate(self, prompts: Sequence[Prompt]) -> list[str]:
         """As `Subject.generate`; each row draws from its own seed."""
@@ -61,7 +54,7 @@ class EngineSubject(WindowSubject):
                 [prompts[i] for i in batch], [ids[i] for i in batch]
             )
             for index, text in zip(batch, found, strict=True):
-                texts[index] = text
+                texts[index] = self.without_special(text)
         return texts
 
     def _continued(

@@ -9,24 +9,18 @@ from typing import Any
 from keras_llm.conversation import required
 from keras_llm.evaluate.pairs_rule import Window
 from keras_llm.evaluate.subject import Prompt
-from keras_llm.evaluate.window_subject import (
-    BATCH_TOKENS,
-    Scores,
-    WindowSubject,
-)
+from keras_llm.evaluate.token_subject import TokenSubject
+from keras_llm.evaluate.window_subject import BATCH_TOKENS, Scores
 from keras_llm.tokenizers.chat import Messages
 
 DECODED = 4  # times batch_tokens: tokens in the caches of a decoded batch
 
 
-class KerasSubject(WindowSubject):
+class KerasSubject(TokenSubject):
     """A `CausalLM` that is evaluated, by the rules of the harness.
 
     Requests that begin alike are read once (see `WindowScorer`): the choices
-    of a question, examples before many questions. Special tokens spelled in
-    a context or a continuation become their ids, as in the harness, so that
-    a chat template works; in a text for `rolling` and `token_scores` they
-    stay text, as in training.
+    of a question, examples before many questions.
 
     It is a snapshot: `fingerprint` says how the model was when the subject
     was made. After more training or another adapter, make a new one.
@@ -66,33 +60,16 @@ class KerasSubject(WindowSubject):
     ):
         from keras_llm.evaluate.window_scores import WindowScorer
 
-        bos, eos = lm.tokenizer.bos_id, lm.tokenizer.eos_id
         super().__init__(
             name or lm.origin.repo or lm.origin.family or "model",
             fingerprint_of(lm),
             lm.config.context_length,
-            eos if bos is None else bos,
+            lm.tokenizer,
+            lm.start_id,
             batch_tokens,
         )
-        self.lm, self.tokenizer = lm, lm.tokenizer
+        self.lm = lm
         self._scorer = WindowScorer(lm.model, batch_tokens, shared_prefix)
-
-    def encode(self, text: str) -> list[int]:
-        """Returns ids, the model's start token first, but not twice."""
-        ids = self.tokenizer.encode(text, allowed_special="all")
-        start = self.lm.start_id
-        return ids if start in (None, *ids[:1]) else [start, *ids]
-
-    def text_ids(self, text: str) -> list[int]:
-        """Returns a text's ids without a start token."""
-        return self.tokenizer.encode(text, disallowed_special=())
-
-    def spell(self, ids: Sequence[int]) -> list[str]:
-        """Returns each id's text; a character stands at its last token."""
-        decoder = self.tokenizer.incremental_decoder()
-        texts = [decoder.push(one) for one in ids]
-        rest = decoder.flush()
-        return [*texts[:-1], texts[-1] + rest] if texts else []
 
     def score(self, windows: Sequence[Window]) -> list[Scores]:
         """Scores any number of windows, in batches of its own."""
@@ -116,7 +93,7 @@ class KerasSubject(WindowSubject):
                 self.lm.decode,
             )
             for index, text in zip(batch, found, strict=True):
-                texts[index] = self._without_special(text)
+                texts[index] = self.without_special(text)
         return texts
 
     def chat_prompt(self, messages: Messages) -> str:
@@ -134,11 +111,6 @@ class KerasSubject(WindowSubject):
         from keras_llm.generate import TokenGenerator
 
         return TokenGenerator(self.lm.model, self.lm.end_ids)
-
-    def _without_special(self, text: str) -> str:
-        for token in self.tokenizer.special_tokens:
-            text = text.replace(token, "")
-        return text
 
 
 def fingerprint_of(lm: Any) -> str:
