@@ -11,7 +11,9 @@ from keras_llm.evaluate.harness.filters import apply, pipelines
 
 
 @pytest.mark.parametrize("multiturn", [True, False])
-@pytest.mark.parametrize("name", ["choice", "contexts", "sums", "sums_prefix"])
+@pytest.mark.parametrize(
+    "name", ["choice_prefix", "contexts", "sums", "sums_prefix"]
+)
 def test_chats_are_those_of_the_harness(name, multiturn, monkeypatch, tmp_path):
     fields = dict(CASES[name])
     rows = fields.pop("rows", ROWS)
@@ -137,6 +139,5 @@ def test_filters_are_those_of_the_harness(step):
     task = Task(task="a", filter_list=[{"name": "a", "filter": [step]}])
     steps = pipelines(task)["a"]
     everything = [GENERATED, *([one] * 4 for one in GENERATED)]
-    for answers in everything:
-        (his,) = list(theirs().apply([answers], [DOC]))
-        assert apply(steps, answers, DOC) == his
+    his = list(theirs().apply(everything, [DOC] * len(everything)))
+    assert [apply(steps, one, DOC) for one in everything] == his
