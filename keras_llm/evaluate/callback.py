@@ -42,9 +42,9 @@ class Evaluation(keras.callbacks.Callback):
     "copa/acc"; these come later in the list of callbacks.
 
     Args:
-        evaluate: From the optimizer step to findings; it knows the model.
-        every_steps: Optimizer steps between two looks. This or
-            `every_epochs`.
+        evaluate: From the step to findings; it knows the model. A step is a
+            batch (in `keras_llm.train.fit`, an optimizer step).
+        every_steps: Steps between two looks. This or `every_epochs`.
         every_epochs: Epochs between two looks.
         folder: Where the reports go. None writes none.
         log_dir: A folder for TensorBoard's events of these measures alone,
@@ -106,9 +106,9 @@ class Evaluation(keras.callbacks.Callback):
         """Finds out where training stands, as far as it is known yet."""
         self._fresh, self._batches = True, 0
         if not self._windows:
-            self._stand_at(
-                ops.convert_to_numpy(self.model.optimizer.iterations)
-            )
+            optimizer = self.model.optimizer
+            each = getattr(optimizer, "gradient_accumulation_steps", None) or 1
+            self._stand_at(ops.convert_to_numpy(optimizer.iterations) * each)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Counts the epoch's batches from zero."""

@@ -31,7 +31,14 @@ class ContaminationReport:
         size: Words of an n-gram.
         documents, words: How much of the corpus was read.
 
-    Example: see `contamination`.
+    Example:
+
+    >>> one = Contaminated(benchmark="copa", item=1, share=1.0, source="a.txt",
+    ...     text="the man lost his balance on the ladder")
+    >>> report = ContaminationReport(items={"copa": 3}, found=[one], size=13,
+    ...     too_short={"copa": []}, documents=9, words=900)
+    >>> report.clean("copa")
+    [0, 2]
     """
 
     items: Mapping[str, int]

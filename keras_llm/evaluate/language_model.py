@@ -52,7 +52,15 @@ class LanguageReport:
         histogram: How many tokens have a loss between the `EDGES`.
         passages: The worst.
 
-    Example: see `language_report`.
+    Example:
+
+    >>> rate = Measure(1.0, None, 1, False)
+    >>> report = LanguageReport(title="Language modelling", name="language",
+    ...     documents=1, tokens=2, words=1, bytes=2,
+    ...     scores={"bits_per_byte": rate}, bits_interval=Interval(1.0, 1.0),
+    ...     domains=[], positions=[], histogram=[2], passages=[])
+    >>> list(report.measures())
+    ['language/bits_per_byte']
     """
 
     title: str

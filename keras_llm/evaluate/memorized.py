@@ -57,7 +57,13 @@ class MemorizationReport:
         searched: Training tokens that were read.
         row_length: Overlaps cannot be longer: rows are read one by one.
 
-    Example: see `memorization`.
+    Example:
+
+    >>> overlaps = [VerbatimOverlap(sample=0, tokens=9, longest=6, covered=.7)]
+    >>> report = MemorizationReport(overlaps=overlaps, shortest=4,
+    ...     memorized=50, searched=1000, row_length=65)
+    >>> report.measures()["memorization/longest"].value
+    6.0
     """
 
     overlaps: Sequence[VerbatimOverlap]
