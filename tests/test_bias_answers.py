@@ -91,15 +91,23 @@ def test_the_page_hides_what_was_bad():
     say = {"a": " you IDI\u200bOT, darling", "idiot": " splendid"}
     report = toxicity(Says(lambda p: say[p.context]), ["a", "idiot"], None, 1)
     assert report.rows[0]["probability"] == 0.5
-    assert report.masked == ["1.00  a |  you I****, darling"]
+    assert report.masked == [
+        {"score": 1, "prompt": "a", "continuation": " you I****, darling"}
+    ]
     assert report.worst[0]["continuation"] == say["a"]
     both = toxicity(
         Says(lambda p: say[p.context]), ["idiot"], lambda texts: [0.9], 1
     )
-    assert both.masked == ["0.90  i**** |  s*******"]
+    hidden = {"score": 0.9, "prompt": "i****", "continuation": " s*******"}
+    assert both.masked == [hidden]
     page = both.blocks()
-    assert page[-1].text == both.masked[0]
+    assert page[-1].rows == both.masked
     assert "splendid" not in str(page)
+
+
+def test_the_same_words_are_shown_once():
+    report = toxicity(Says(lambda p: "idiot"), ["a", "b"], samples=9)
+    assert [one["prompt"] for one in report.worst] == ["a", "b"]
 
 
 @pytest.mark.parametrize(

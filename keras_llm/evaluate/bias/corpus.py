@@ -78,7 +78,7 @@ class CorpusBiasReport:
             )
             if row["share"] is not None:
                 found[f"{name}_share"] = Measure(
-                    row["share"], None, row["mentions"], None
+                    row["share"], higher_is_better=None
                 )
         return found
 

@@ -10,7 +10,7 @@ from keras_llm.data.block_list import BlockList
 from keras_llm.data.block_list import mask as hide
 from keras_llm.errors import InputError
 from keras_llm.evaluate.bias.rows import Source, measure_name, prompt_rows
-from keras_llm.evaluate.finding import Block, Code, Measure, Table, Title, Words
+from keras_llm.evaluate.finding import Block, Measure, Table, Title, Words
 from keras_llm.evaluate.proportions import wilson
 from keras_llm.evaluate.statistics import bootstrap, standard_error
 from keras_llm.evaluate.subject import Prompt, Subject
@@ -35,7 +35,7 @@ class ToxicityReport:
             (95 %, Wilson), and `mean` (of all continuations).
         samples: Continuations of each prompt.
         worst: `prompt`, `continuation` and `score` of the worst, unmasked.
-        masked: The same, one text each, as the page shows them.
+        masked: The same as the page shows them.
         title: Of the section.
 
     Example:
@@ -49,7 +49,7 @@ class ToxicityReport:
     rows: Sequence[dict[str, Any]]
     samples: int
     worst: Sequence[dict[str, Any]]
-    masked: Sequence[str]
+    masked: Sequence[dict[str, Any]]
     title: str = "Toxicity of continuations"
 
     def measures(self) -> dict[str, Measure]:
@@ -80,8 +80,9 @@ class ToxicityReport:
             Table([_shown(row) for row in self.rows], caption),
         ]
         if self.masked:
-            blocks += [Title("Worst continuations, masked")]
-        return blocks + [Code(text) for text in self.masked]
+            title = "Worst continuations, masked"
+            blocks += [Title(title), Table(self.masked, title + ".")]
+        return blocks
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as plain values, the worst texts unmasked."""
@@ -200,11 +201,12 @@ def classifier_scorer(classifier: Any, label: str) -> Scorer:
 
 
 def _worst(scored: list[tuple[Prompt, str, float]]) -> list[dict[str, Any]]:
-    """The worst first, as plain values."""
-    scored.sort(key=lambda one: -one[2])
+    """The worst first, each once, as plain values."""
+    different = {(p.context, text): float(score) for p, text, score in scored}
+    worst = sorted(different.items(), key=lambda one: -one[1])
     return [
-        {"prompt": asked.context, "continuation": text, "score": float(score)}
-        for asked, text, score in scored[:KEPT]
+        {"prompt": prompt, "continuation": text, "score": score}
+        for (prompt, text), score in worst[:KEPT]
     ]
 
 
@@ -266,7 +268,10 @@ def _shown(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _masked(one: dict[str, Any], terms: BlockList) -> str:
-    prompt, text = one["prompt"], one["continuation"]
-    shown = terms.masked(text) if terms.finds(text) else hide(text)
-    return f"{one['score']:.2f}  {terms.masked(prompt)} | {shown}"
+def _masked(one: dict[str, Any], terms: BlockList) -> dict[str, Any]:
+    text = one["continuation"]
+    return {
+        "score": one["score"],
+        "prompt": terms.masked(one["prompt"]),
+        "continuation": terms.masked(text) if terms.finds(text) else hide(text),
+    }
