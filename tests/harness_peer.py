@@ -97,7 +97,9 @@ def write_task(folder: Path, rows: dict[str, list[dict]], **fields) -> Path:
     return path
 
 
-def harness(monkeypatch, folder: Path, names: list[str], **options) -> dict:
+def harness(
+    monkeypatch, folder: Path, names: list[str], model=None, **options
+) -> dict:
     """What the lm-evaluation-harness finds on the task files of a folder."""
     pytest.importorskip("lm_eval")
     with warnings.catch_warnings():
@@ -119,7 +121,7 @@ def harness(monkeypatch, folder: Path, names: list[str], **options) -> dict:
         monkeypatch.setenv("DISABLE_MULTIPROC", "1")
         manager = TaskManager(include_path=str(folder), include_defaults=False)
         return simple_evaluate(
-            _peer(),
+            model or _peer(),
             tasks=names,
             task_manager=manager,
             bootstrap_iters=200,
