@@ -73,7 +73,8 @@ class HashSubject:
 
     def generate(self, prompts):
         self.asked += prompts
-        return [answer(prompt.context, prompt.seed) for prompt in prompts]
+        # Where answers are drawn, there are five.
+        return [answer(prompt.context, prompt.seed % 5) for prompt in prompts]
 
     def chat_prompt(self, messages):
         return chat(messages)

@@ -306,6 +306,17 @@ def test_seeds_draw_other_examples(tasks):
     assert prompts(1) == prompts(1) != prompts(2)
 
 
+def test_seeds_draw_other_answers(tmp_path):
+    fields = dict(CASES["vote"])
+    path = write_task(tmp_path, fields.pop("rows"), task="vote", **fields)
+    seeds = {}
+    for seed in (1, 2):
+        subject = HashSubject()
+        evaluate_tasks(subject, path, seed=seed, progress=False)
+        seeds[seed] = {prompt.seed for prompt in subject.asked}
+    assert seeds == {1: {5, 6, 7, 8, 9}, 2: {10, 11, 12, 13, 14}}
+
+
 def test_no_bootstrap_no_drawn_errors(tasks):
     found = evaluate_tasks(HashSubject(), tasks, bootstrap=0, progress=False)
     measures = found.measures()

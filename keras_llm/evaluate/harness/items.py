@@ -58,6 +58,7 @@ def build_items(
     docs: Sequence[tuple[int, dict[str, Any]]],
     sampler: Sampler,
     style: Style | None = None,
+    seed: int = 0,
     mutual_information: bool = False,
 ) -> list[Item]:
     """Fills all templates of all documents.
@@ -67,6 +68,7 @@ def build_items(
         docs: Numbers and documents.
         sampler: Draws the solved examples.
         style: How prompts are written. Default: as plain text.
+        seed: Of drawn answers.
         mutual_information: Whether choices are asked for without their
             context too.
 
@@ -90,7 +92,7 @@ def build_items(
     if docs and task.output_type == CHOICE:
         where = f"task {task.task}, document {docs[0][0]}"
         several = isinstance(template.text(task, docs[0][1], where), int)
-    writer = _Writer(task, sampler, style, several, mutual_information)
+    writer = _Writer(task, sampler, style, seed, several, mutual_information)
     return [writer.item(number, doc) for number, doc in docs]
 
 
@@ -99,6 +101,7 @@ class _Writer:
     task: Task
     sampler: Sampler
     style: Style
+    seed: int
     several: bool  # whether each choice is a context of its own
     mutual_information: bool
 
@@ -124,7 +127,8 @@ class _Writer:
             asks = [Continuation(context, text)]
             return Item(number, doc, target, [text], options, asks)
         golds = _gold_texts(target, options, where)
-        asks = [task.prompt(context, seed) for seed in range(task.repeats)]
+        first = self.seed * task.repeats  # no seed draws what another drew
+        asks = [task.prompt(context, first + n) for n in range(task.repeats)]
         return Item(number, doc, target, golds, options, asks)
 
     def _choices(

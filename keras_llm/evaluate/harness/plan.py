@@ -124,6 +124,7 @@ def make_plan(task: Task, settings: Settings) -> Plan:
         taken,
         _sampler(task, settings),
         settings.style,
+        settings.seed,
         any(use.name == "acc_mutual_info" for use in uses),
     )
     check_uses(uses, chains, task, items)
@@ -135,7 +136,7 @@ def _shots(task: Task, settings: Settings) -> int:
     if task.output_type == ROLLING or task.num_fewshot == 0:
         return 0
     asked = settings.num_fewshot
-    return task.num_fewshot or 0 if asked is None else asked
+    return (task.num_fewshot or 0) if asked is None else asked
 
 
 def _sampler(task: Task, settings: Settings) -> Sampler:
