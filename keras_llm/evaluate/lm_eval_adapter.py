@@ -224,7 +224,7 @@ def _model_class() -> type:
             "Received: an environment without it. Install it with: pip "
             'install "keras_llm[lm-eval]".'
         ) from error
-    return type("KerasLM", (_Methods, TemplateLM), {})
+    return type("KerasLM", (_Methods, TemplateLM), {"__module__": __name__})
 
 
 def _total(scores: Scores) -> float:
