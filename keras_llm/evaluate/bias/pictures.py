@@ -35,11 +35,11 @@ def heat_map(
     axes.set_xticks(range(len(columns)), columns, rotation=45, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     for (row, column), value in np.ndenumerate(values):
-        dark = abs(value) > 0.6 * most
+        dark = abs(value) > 0.75 * most
         axes.text(
             column,
             row,
-            f"{value:.1f}",
+            f"{round(value, 1) + 0.0:.1f}",  # no -0.0
             ha="center",
             va="center",
             fontsize=7,
