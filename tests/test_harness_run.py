@@ -94,6 +94,16 @@ def test_a_wrong_subject_is_named():
         ask(Short(), ["text"], AnswerStore(None, "1"))
 
 
+def test_what_a_model_refuses_is_shown():
+    class Narrow(HashSubject):
+        def likelihoods(self, requests):
+            raise InputError("Expected 2 tokens.")
+
+    shown = "Expected 2 tokens. The longest of the 2 requests in hand: 'long'."
+    with pytest.raises(InputError, match=shown):
+        ask(Narrow(), pairs("context|b", "x|long"), AnswerStore(None, "1"))
+
+
 def test_numpy_s_numbers_are_kept_as_plain_ones():
     class Numpy(HashSubject):
         def likelihoods(self, requests):

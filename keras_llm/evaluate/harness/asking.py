@@ -110,7 +110,13 @@ _METHODS = {Continuation: "likelihoods", Prompt: "generate", str: "rolling"}
 
 def _answers(subject: Subject, chunk: list[Request]) -> list[Any]:
     """A chunk's answers as plain numbers and texts."""
-    answers = getattr(subject, _METHODS[type(chunk[0])])(chunk)
+    try:
+        answers = getattr(subject, _METHODS[type(chunk[0])])(chunk)
+    except InputError as error:
+        raise InputError(
+            f"{error} The longest of the {len(chunk)} requests in hand: "
+            f"{max(map(_asked, chunk), key=len)!r:.200}."
+        ) from error
     if len(answers) != len(chunk):
         raise InputError(
             f"Expected {len(chunk)} answers of {subject.name}. Received: "
@@ -120,6 +126,13 @@ def _answers(subject: Subject, chunk: list[Request]) -> list[Any]:
         _plain(subject, request, answer)
         for request, answer in zip(chunk, answers, strict=True)
     ]
+
+
+def _asked(request: Request) -> str:
+    """What must fit a model whole, however much of a context is cut."""
+    if isinstance(request, str):
+        return request
+    return request[1] if isinstance(request, Continuation) else request[0]
 
 
 def _plain(subject: Subject, request: Request, answer: Any) -> Any:
