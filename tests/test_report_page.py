@@ -23,7 +23,7 @@ from keras_llm.evaluate import (
     check_gates,
     write_report,
 )
-from keras_llm.evaluate.cells import column_texts, measure_text
+from keras_llm.evaluate.cells import column_texts, grid, measure_text
 from keras_llm.evaluate.gate import baseline_gates
 from keras_llm.evaluate.html_page import html_of
 from keras_llm.evaluate.markdown_page import markdown_of
@@ -348,6 +348,10 @@ def test_numbers_have_as_many_digits_as_they_deserve():
     assert measure_text(Measure(0.5, 0.0)) == "0.5000"
     assert measure_text(Measure(1234.5, 12.3)) == "1,234 ± 12"
     assert measure_text(Measure(math.nan, 0.1)) == "–"
+    assert measure_text(Measure(8.0, 1e-15)) == "8.000"  # it is rounding
+    assert measure_text(Measure(2e-8, 1e-9)) == "2.00e-08 ± 1.0e-09"
+    gaps = [{"a": 1.5, "b": "", "c": "x"}, {"a": "", "b": None, "c": 2}]
+    assert grid(gaps).right == [True, False, False]
 
 
 def test_the_ends_of_the_heat_are_used():

@@ -9,6 +9,7 @@ import numpy as np
 from keras_llm.evaluate.finding import Measure
 
 NOTHING = "\N{EN DASH}"
+ROUNDING = 1e-9  # a smaller error, relative to the value, is not one
 _REAL = (float, np.floating)
 _WHOLE = (int, np.integer)
 
@@ -47,7 +48,7 @@ def grid(rows: Sequence[Mapping[str, Any]]) -> Grid:
     texts = [column_texts(column) for column in columns]
     return Grid(
         head,
-        [all(map(_is_number, column)) for column in columns],
+        [_is_numeric(column) for column in columns],
         [list(line) for line in zip(*texts, strict=True)],
     )
 
@@ -74,12 +75,13 @@ def measure_text(measure: Measure) -> str:
     >>> measure_text(Measure(0.25444, 0.01132)), measure_text(Measure(20.0))
     ('0.254 ± 0.011', '20.00')
     """
-    value, error = measure.value, measure.error
-    if error is None or not error > 0 or not math.isfinite(error):
-        return column_texts([float(value)])[0]
-    if not math.isfinite(value):
-        return NOTHING
-    digits = min(6, max(0, 1 - math.floor(math.log10(error))))
+    value, error = float(measure.value), measure.error
+    known = error is not None and error > ROUNDING * abs(value)
+    if error is None or not known or not math.isfinite(value * error):
+        return column_texts([value])[0]
+    digits = max(0, 1 - math.floor(math.log10(error)))
+    if digits > 6:
+        return f"{value:.2e} ± {error:.1e}"
     return f"{value:,.{digits}f} ± {error:,.{digits}f}"
 
 
@@ -104,7 +106,11 @@ def _is_finite(value: Any) -> bool:
     return isinstance(value, _REAL) and math.isfinite(value)
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return False
-    return value is None or isinstance(value, (*_REAL, *_WHOLE, Measure))
+def _is_numeric(column: Sequence[Any]) -> bool:
+    """Whether it has numbers, and beside them at most gaps."""
+    known = [value for value in column if value is not None and value != ""]
+    kinds = (*_REAL, *_WHOLE, Measure)
+    return bool(known) and all(
+        isinstance(value, kinds) and not isinstance(value, bool)
+        for value in known
+    )
