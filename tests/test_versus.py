@@ -4,10 +4,14 @@ import gc
 import hashlib
 import json
 import math
+import subprocess
+import sys
 import weakref
 
 import numpy as np
 import pytest
+from sources import ROOT
+from test_docs import blocks
 
 from keras_llm.compare.versus import compare
 from keras_llm.errors import InputError
@@ -307,3 +311,20 @@ def test_a_wrong_path_shows_before_the_first_model_is_asked():
     with pytest.raises(InputError, match="nowhere, which does not exist"):
         quiet(first, "nowhere", texts=TEXTS)
     assert first.asked == 0
+
+
+@pytest.mark.slow
+def test_the_python_of_the_page_runs(tmp_path):
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    page = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
+    script = "\n".join(blocks(page, "python"))
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert "ours is better than random on texts/bits_per_byte" in answer.stdout
+    assert "Add texts from cow: nats_per_character is" in answer.stdout

@@ -134,9 +134,9 @@ class ErrorReport:
             return beginning + (
                 "No group was large enough to be compared with the rest."
             )
-        found = f"{len(self.worse)} of {len(self.groups)} groups are worse"
-        if not self.worse:
-            found = f"None of {len(self.groups)} groups is shown to be worse"
+        worse = len(self.worse)
+        found = f"{worse or 'None'} of {len(self.groups)} groups "
+        found += "is shown to be worse" if worse < 2 else "are worse"
         return f"{beginning}{found} than the rest (p < {SURE:g} after Holm)."
 
     def _suggestion(self, group: GroupResult) -> str:
