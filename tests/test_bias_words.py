@@ -247,7 +247,7 @@ def test_a_model_that_gives_no_number_is_refused():
         counterfactual(Broken(), TEXTS)
 
 
-@pytest.mark.parametrize("count", [2, 5, 12, 40, 3000])
+@pytest.mark.parametrize("count", [2, 5, 12, 40, 400])
 def test_signs_are_flipped_as_scipy_does(count):
     gaps = np.random.default_rng(count).normal(1.0 / np.sqrt(count), 1, count)
     expected = stats.permutation_test(
