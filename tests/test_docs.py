@@ -89,7 +89,13 @@ def test_the_python_tour_runs(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["adapters.md"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("adapters.md", "benchmarks.md", "bias.md", "compare.md"),
+        *("evaluate.md", "metrics.md", "report.md"),
+    ],
+)
 def test_the_python_of_a_page_runs(name, tmp_path):
     text = (ROOT / "docs" / name).read_text(encoding="utf-8")
     script = "\n".join(blocks(text, "python"))

@@ -9,7 +9,7 @@ from keras_llm.figures import new_figure
 from keras_llm.visualize.observing import read_text
 
 LINE = 84  # letters of a line of the picture
-_LETTER = 0.115  # width in inches of a letter of the font below
+_LETTER = 0.095  # width in inches of a letter of the font below
 _HEIGHT = 0.3
 
 
@@ -65,7 +65,7 @@ def token_loss_figure(model: Any, text: Any, tokenizer: Any = None) -> Any:
     """
     labels, losses = token_losses(model, text, tokenizer)
     lines = wrapped(labels)
-    figure = new_figure(_LETTER * LINE + 1.4, _HEIGHT * len(lines) + 0.9)
+    figure = new_figure(_LETTER * (LINE + 8), _HEIGHT * len(lines) + 0.9)
     axes = figure.subplots()
     colours, scale = _colours(losses)
     for row, line in enumerate(lines):
@@ -80,7 +80,7 @@ def token_loss_figure(model: Any, text: Any, tokenizer: Any = None) -> Any:
                 bbox={"facecolor": colours[place], "lw": 0, "pad": 1.5},
             )
             column += len(labels[place]) + 0.4
-    axes.set(xlim=(0, LINE + 12), ylim=(-len(lines) + 0.4, 0.6))
+    axes.set(xlim=(-1, LINE + 7), ylim=(-len(lines) + 0.4, 0.6))
     axes.set_axis_off()
     _scale_bar(figure, axes, scale)
     return figure
