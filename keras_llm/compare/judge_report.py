@@ -134,8 +134,7 @@ class JudgeReport:
             f"{self.judge} judged {len(self.matches):,} pairs of answers, each "
             "in both orders; a pair on which the orders disagree is a tie. "
             + (
-                f"{dark:,} pairs had a reply that could not be read; they are "
-                "left out of the win rates."
+                f"Left out, since a reply could not be read: {dark:,}."
                 if dark
                 else "Every reply could be read."
             )
