@@ -30,4 +30,7 @@ page /= "server/playground"
 for name in ("index.html", "style.css", "app.js", "icon.svg"):
     if not (page / name).exists():
         sys.exit(f"{kind}: the playground's {name} is missing")
+for name in ("page/report.html", "tasks/copa.yaml", "bias/swaps.yaml"):
+    if not (package / "evaluate" / name).exists():
+        sys.exit(f"{kind}: the evaluation's {name} is missing")
 print(f"{kind}: keras_llm, keras_llm.zoo and keras_llm.export are in {package}")

@@ -44,7 +44,9 @@ def evaluate(
     swaps: options.Swaps = None,
     toxicity: options.Toxicity = None,
     block_list: options.BlockList = None,
+    classifier: options.Classifier = None,
     refusals: options.Refusals = None,
+    mentions: options.Mentions = False,
     output: options.Output = None,
     tensorboard: options.TensorBoard = None,
     fail_below: options.FailBelow = None,
@@ -84,7 +86,9 @@ def evaluate(
         swaps=swaps,
         toxicity=toxicity,
         block_list=block_list,
+        classifier=classifier,
         refusals=refusals,
+        mentions=mentions,
         seed=seed,
     )
     wanted.check()

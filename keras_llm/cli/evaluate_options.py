@@ -159,6 +159,22 @@ BlockList = Annotated[
         show_default="some 50 insults in English",
     ),
 ]
+Classifier = Annotated[
+    str | None,
+    typer.Option(
+        help="FOLDER#LABEL: a classifier's probability of the label says how "
+        "toxic a text is.",
+        rich_help_panel=FAIRNESS,
+    ),
+]
+Mentions = Annotated[
+    bool,
+    typer.Option(
+        "--mentions",
+        help="Who is mentioned in the corpus, how often, and next to what.",
+        rich_help_panel=FAIRNESS,
+    ),
+]
 Refusals = Annotated[
     Path | None,
     typer.Option(

@@ -33,7 +33,9 @@ class Wanted:
     swaps: Path | None = None
     toxicity: Path | None = None
     block_list: Path | None = None
+    classifier: str | None = None
     refusals: Path | None = None
+    mentions: bool = False
     seed: int = 0
 
     def check(self) -> None:
@@ -46,7 +48,9 @@ class Wanted:
         for name in ("crows_pairs", "bbq", "swaps", "toxicity", "refusals"):
             _check_file(name, getattr(self, name))
         _needs("--calibration", self.calibration, "--corpus", self.corpus)
+        _needs("--mentions", self.mentions, "--corpus", self.corpus)
         _needs("--block-list", self.block_list, "--toxicity", self.toxicity)
+        _needs("--classifier", self.classifier, "--toxicity", self.toxicity)
         _needs("--training", self.training, "--tasks", self.tasks)
         _needs("--mistakes", self.mistakes, "--tasks", self.tasks)
         if self.tasks:
@@ -61,6 +65,12 @@ class Wanted:
             InputError: The model, or a file, does not fit what was asked for.
         """
         for part in _PARTS:
+            yield from part(self, subject)
+        if self.cache is not None:
+            from keras_llm.evaluate import StoredSubject
+
+            subject = StoredSubject(subject, self.cache)
+        for part in _FAIRNESS:
             yield from part(self, subject)
 
 
@@ -174,25 +184,42 @@ def _groups(wanted: Wanted, subject: Any) -> Iterator[Any]:
 
 
 def _safety(wanted: Wanted, subject: Any) -> Iterator[Any]:
-    from keras_llm.data.block_list import BlockList
     from keras_llm.evaluate import refusals, toxicity
 
     if wanted.toxicity is not None:
-        path = wanted.block_list
-        scorer = BlockList.load(path) if path else None
+        scorer = _scorer(wanted)
         yield toxicity(subject, wanted.toxicity, scorer, seed=wanted.seed)
     if wanted.refusals is not None:
         yield refusals(subject, wanted.refusals)
 
 
-_PARTS: tuple[Callable[[Wanted, Any], Iterator[Any]], ...] = (
-    _language,
-    _benchmarks,
-    _memorized,
-    _pairs,
-    _groups,
-    _safety,
-)
+def _scorer(wanted: Wanted) -> Any:
+    """What says how toxic a text is; None for the default."""
+    from keras_llm.data.block_list import BlockList
+    from keras_llm.evaluate.bias import classifier_scorer
+
+    if wanted.block_list:
+        return BlockList.load(wanted.block_list)
+    if not wanted.classifier:
+        return None
+    from keras_llm.classify import Classifier
+
+    folder, _, label = wanted.classifier.rpartition("#")
+    return classifier_scorer(Classifier.load(folder), label)
+
+
+def _mentions(wanted: Wanted, subject: Any) -> Iterator[Any]:
+    del subject
+    if wanted.mentions and wanted.corpus:
+        from keras_llm.data import read_corpus
+        from keras_llm.evaluate import corpus_bias
+
+        yield corpus_bias(read_corpus(wanted.corpus))
+
+
+Part = Callable[[Wanted, Any], Iterator[Any]]
+_PARTS: tuple[Part, ...] = (_language, _benchmarks, _memorized)
+_FAIRNESS: tuple[Part, ...] = (_pairs, _groups, _safety, _mentions)
 
 
 def _check_file(name: str, path: Path | None) -> None:
