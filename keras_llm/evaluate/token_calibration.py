@@ -13,7 +13,7 @@ from keras_llm.evaluate.temperature import least_temperature
 from keras_llm.evaluate.token_logits import BATCH_TOKENS, TokenLogits
 
 _CELLS = 2048  # of each bin: confidences are kept to about 1/30,000
-_LOOKS = 2  # at the texts: a third would tell apart what float32 cannot
+_LOOKS, _POINTS = 2, 12  # a pass over the texts each, with so many losses
 
 
 def next_token_calibration(
@@ -149,7 +149,7 @@ def _fitted(
             tokens += int(part[-1])
         return total / tokens
 
-    return least_temperature(losses, _LOOKS), tokens
+    return least_temperature(losses, _LOOKS, _POINTS), tokens
 
 
 def _scores(
@@ -208,11 +208,12 @@ def _losses(logits: Any, targets: Any, temperatures: Any) -> Any:
     """Sum of the loss at each temperature, and last how many tokens."""
     from keras import ops
 
+    logits = logits - ops.max(logits, axis=-1, keepdims=True)  # once for all
     own = ops.take_along_axis(logits, ops.expand_dims(targets, 1), 1)[:, 0]
 
     def loss(temperature: Any) -> Any:
-        scaled = ops.logsumexp(logits / temperature, axis=-1)
-        return ops.sum(scaled - own / temperature)
+        total = ops.sum(ops.exp(logits / temperature), axis=-1)
+        return ops.sum(ops.log(total) - own / temperature)
 
     losses = ops.map(loss, temperatures)
     tokens = ops.cast(ops.shape(targets)[0], "float32")
