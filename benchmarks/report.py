@@ -27,7 +27,7 @@ from keras_llm.evaluate import (
 HELD_OUT = (
     "gutenberg/Moby-Dick--Or-The-Whale_2701.txt",
     "tinyshakespeare/input.txt",
-    "wikitext2/valid.txt",
+    "gutenberg/Don-Quijote_2000.latin1.txt",
 )
 PIECES = 24  # of each held-out text
 WIDTHS = {"desktop": 1280, "phone": 390}
@@ -86,8 +86,8 @@ def findings(lm: Any, data: Path, output: Path) -> list[Any]:
     ]
 
 
-def take_pictures(page: Path, output: Path, height: int = 1500) -> None:
-    """Photographs the page as it looks on a desk and on a phone."""
+def take_pictures(page: Path, output: Path, height: int = 1000) -> None:
+    """Photographs the first screen on a desk and on a phone."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:

@@ -350,6 +350,8 @@ def test_numbers_have_as_many_digits_as_they_deserve():
     assert measure_text(Measure(math.nan, 0.1)) == "–"
     assert measure_text(Measure(8.0, 1e-15)) == "8.000"  # it is rounding
     assert measure_text(Measure(2e-8, 1e-9)) == "2.00e-08 ± 1.0e-09"
+    assert measure_text(Measure(2.0796e9, 2e8)) == "2.08e+09 ± 2.0e+08"
+    assert column_texts([2.5e8, 1.0]) == ["2.50e+08", "1"]
     gaps = [{"a": 1.5, "b": "", "c": "x"}, {"a": "", "b": None, "c": 2}]
     assert grid(gaps).right == [True, False, False]
 

@@ -9,6 +9,7 @@ import numpy as np
 from keras_llm.evaluate.finding import Measure
 
 NOTHING = "\N{EN DASH}"
+MANY = 1e6  # from here on powers of ten are easier to read
 ROUNDING = 1e-9  # a smaller error, relative to the value, is not one
 _REAL = (float, np.floating)
 _WHOLE = (int, np.integer)
@@ -80,7 +81,7 @@ def measure_text(measure: Measure) -> str:
     if error is None or not known or not math.isfinite(value * error):
         return column_texts([value])[0]
     digits = max(0, 1 - math.floor(math.log10(error)))
-    if digits > 6:
+    if digits > 6 or abs(value) >= MANY:
         return f"{value:.2e} ± {error:.1e}"
     return f"{value:,.{digits}f} ± {error:,.{digits}f}"
 
@@ -95,6 +96,8 @@ def _text(value: Any, digits: int) -> str:
     if isinstance(value, _WHOLE):
         return f"{value:,}"
     if isinstance(value, _REAL):
+        if math.isfinite(value) and abs(value) >= MANY:
+            return f"{value:.2e}"
         too_small = 0 < abs(value) < 0.5 * 10.0**-digits
         return f"{value:.1e}" if too_small else f"{value:,.{digits}f}"
     if isinstance(value, list | tuple | set | frozenset):
