@@ -78,7 +78,7 @@ def _picked(logits: Any, ids: Any) -> Any:
 
 def _predicting(model: Any, tokens: Any, lengths: Any) -> Any:
     """The logits of every token but the first."""
-    inputs = {"tokens": tokens[:, :-1]}
+    inputs = {"tokens": ops.convert_to_tensor(tokens)[:, :-1]}
     if lengths is not None:
         order = ops.expand_dims(
             ops.arange(ops.shape(tokens)[1] - 1, dtype="int32"), 0
