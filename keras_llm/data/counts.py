@@ -33,6 +33,9 @@ class Counts:
         dropped: Reason -> number of documents (or files, while reading).
         changed: Kind of change -> number of documents.
         examples: Reason -> sources of the first three drops.
+        found: Kind of thing found in texts -> how often, all documents
+            together.
+        samples: Kind -> the first few things found, as a line for people.
         rejects: Called as `rejects(document, step, reason)` for every dropped
             document; None: they are only counted.
 
@@ -53,6 +56,8 @@ class Counts:
     dropped: Counter[str] = field(default_factory=Counter)
     changed: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[str]] = field(default_factory=dict)
+    found: Counter[str] = field(default_factory=Counter)
+    samples: dict[str, list[str]] = field(default_factory=dict)
     rejects: Callable[[Any, str, str], None] | None = None
 
     def saw(self, text: str) -> None:
@@ -68,6 +73,21 @@ class Counts:
     def change(self, kind: str) -> None:
         """Counts a document that was changed in the way `kind` names."""
         self.changed[kind] += 1
+
+    def find(self, kind: str, sample: str = "", most: int = 0) -> None:
+        """Counts a thing found in a text, and shows the first `most` of it.
+
+        Example:
+
+        >>> counts = Counts("privacy")
+        >>> counts.find("email", "mail.txt: write to [EMAIL] today", most=1)
+        >>> counts.find("email", "mail.txt: or to [EMAIL]", most=1)
+        >>> dict(counts.found), counts.samples
+        ({'email': 2}, {'email': ['mail.txt: write to [EMAIL] today']})
+        """
+        self.found[kind] += 1
+        if self.found[kind] <= most:
+            self.samples.setdefault(kind, []).append(sample)
 
     def drop(self, document: Any, reason: str) -> None:
         """Counts a drop.
@@ -100,7 +120,8 @@ class Counts:
         return f"{self.step}: {'; '.join(parts) or 'nothing dropped'}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the counts as JSON values."""
+        """Returns the counts as JSON values; `found` only where there is."""
+        found = {"found": dict(self.found), "samples": self.samples}
         return {
             "step": self.step,
             "settings": self.settings,
@@ -110,6 +131,7 @@ class Counts:
             "bytes_out": self.bytes_out,
             "dropped": dict(self.dropped),
             "changed": dict(self.changed),
+            **(found if self.found else {}),
         }
 
     def _shown(self, reason: str) -> list[str]:
