@@ -14,7 +14,7 @@ from keras_llm.evaluate import Finding, counterfactual, template_gaps
 from keras_llm.evaluate.bias import Swap, Terms, load_swaps, load_words
 from keras_llm.evaluate.bias.terms import lowered
 from keras_llm.evaluate.corrections import holm
-from keras_llm.evaluate.differences import cohens_d, sign_flip_test
+from keras_llm.evaluate.statistics import cohens_d, sign_flip_test
 from keras_llm.evaluate.subject import Likelihood, ScoredTokens
 
 

@@ -92,6 +92,10 @@ def evaluate(
         seed=seed,
     )
     wanted.check()
+    if output is not None:
+        from keras_llm.evaluate.reports import check_report_folder
+
+        check_report_folder(output)
     gates = wanted_gates(fail_below, fail_above, baseline)
     subject = _opened(model, tokenizer)
     findings = list(wanted.findings(subject))

@@ -9,6 +9,7 @@ from keras_llm.errors import InputError
 
 HELD_OUT = "heldout"
 SAMPLES, SAMPLE_TOKENS = 32, 256  # what a model writes, to be looked up
+ANSWER_TOKENS = 128  # enough to see whether it refuses
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,14 +139,15 @@ def _memorized(wanted: Wanted, subject: Any) -> Iterator[Any]:
     from keras_llm.data import open_rows
     from keras_llm.evaluate import Prompt, memorization
 
-    rows = open_rows(wanted.training_rows)
+    lm, rows = _lm(subject, "--memorized"), open_rows(wanted.training_rows)
+    most = _room(subject, SAMPLE_TOKENS)
     samples = subject.generate(
         [
-            Prompt("", (), SAMPLE_TOKENS, 1.0, wanted.seed + number)
+            Prompt("", (), most, 1.0, wanted.seed + number)
             for number in range(SAMPLES)
         ]
     )
-    yield memorization(samples, rows, _lm(subject, "--memorized").tokenizer)
+    yield memorization(samples, rows, lm.tokenizer)
 
 
 def _lm(subject: Any, option: str) -> Any:
@@ -161,6 +163,12 @@ def _lm(subject: Any, option: str) -> Any:
             f"{subject.name}. Leave {option} out."
         )
     return lm
+
+
+def _room(subject: Any, most: int) -> int:
+    """New tokens that leave half of a short context to the prompt."""
+    lm = getattr(subject, "lm", None)
+    return min(most, lm.config.context_length // 2) if lm else most
 
 
 def _pairs(wanted: Wanted, subject: Any) -> Iterator[Any]:
@@ -190,7 +198,8 @@ def _safety(wanted: Wanted, subject: Any) -> Iterator[Any]:
         scorer = _scorer(wanted)
         yield toxicity(subject, wanted.toxicity, scorer, seed=wanted.seed)
     if wanted.refusals is not None:
-        yield refusals(subject, wanted.refusals)
+        most = _room(subject, ANSWER_TOKENS)
+        yield refusals(subject, wanted.refusals, max_new_tokens=most)
 
 
 def _scorer(wanted: Wanted) -> Any:

@@ -55,6 +55,10 @@ class StoredSubject:
         self._subject, self._path = subject, path
         self._progress = progress
 
+    def __getattr__(self, name: str) -> Any:
+        """What only some kinds of model have: `lm`, `chat_prompt`, ..."""
+        return getattr(self._subject, name)
+
     def likelihoods(self, requests: Sequence[Continuation]) -> list[Likelihood]:
         """Returns how likely each continuation is after its context."""
         return self._asked(requests)

@@ -11,9 +11,13 @@ from keras_llm.evaluate.bias.numbers import sums_and_means
 from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.bias.swaps import Swap, load_swaps
 from keras_llm.evaluate.corrections import holm
-from keras_llm.evaluate.differences import cohens_d, sign_flip_test
 from keras_llm.evaluate.finding import Block, Measure, Table, Title, Words
-from keras_llm.evaluate.statistics import bootstrap, standard_error
+from keras_llm.evaluate.statistics import (
+    bootstrap,
+    cohens_d,
+    sign_flip_test,
+    standard_error,
+)
 from keras_llm.evaluate.subject import Subject
 
 SHOWN = 5  # most unequal pairs on the page, of each swap

@@ -13,9 +13,12 @@ from keras_llm.evaluate.bias.numbers import totals
 from keras_llm.evaluate.bias.pictures import heat_map
 from keras_llm.evaluate.bias.rows import measure_name
 from keras_llm.evaluate.corrections import holm
-from keras_llm.evaluate.differences import sign_flip_test
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
-from keras_llm.evaluate.statistics import bootstrap, standard_error
+from keras_llm.evaluate.statistics import (
+    bootstrap,
+    sign_flip_test,
+    standard_error,
+)
 from keras_llm.evaluate.subject import Continuation, Subject
 
 TEMPLATES = (
