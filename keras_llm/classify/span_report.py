@@ -87,7 +87,10 @@ def span_report(
 
     Source: as for `span_scores`.
 
-    Example: see `SpanReport`.
+    Example:
+
+    >>> span_report([["B-x", "I-x"]], [["B-x", "O"]]).numbers["accuracy"]
+    0.5
     """
     scores = span_scores(truth, found)
     words = [
