@@ -14,6 +14,7 @@ from keras_llm.evaluate.pairs_rule import (
 )
 from keras_llm.export import litert, saved_model
 from keras_llm.export.server.artifacts import open_artifact
+from keras_llm.export.server.saved_signatures import SavedSignatures
 from keras_llm.generate import TokenGenerator
 from keras_llm.sampling import GenerationSettings
 
@@ -95,7 +96,10 @@ def test_special_tokens_of_a_chat_are_what_they_are_to_keras(lm, subject):
     found, expected = (s.likelihoods(requests) for s in (subject, keras))
     for ours, theirs in zip(found, expected, strict=True):
         assert ours.total == pytest.approx(theirs.total, abs=1e-3)
-    prompts = [Prompt(turns, (), 6)]
+    talk = [{"role": "user", "content": "a rose"}]
+    asked = keras.chat_prompt(talk)
+    assert subject.chat_prompt(talk) == asked != "a rose"
+    prompts = [Prompt(turns, (), 6), Prompt(asked, (), 6)]
     assert subject.generate(prompts) == keras.generate(prompts)
     [ours], [theirs] = (s.token_scores([turns]) for s in (subject, keras))
     assert ours.tokens == theirs.tokens
@@ -166,11 +170,20 @@ def test_names_and_fingerprints(folder, saved, bundle):
     assert bundle.fingerprint != saved.fingerprint
 
 
-def test_a_saved_model_without_the_signature(lm, tmp_path):
-    options = {"verify": False, "warmup": False, "signatures": SIGNATURES[1:]}
-    saved_model(lm, tmp_path / "old", **options)
+def test_a_saved_model_of_an_older_version(folder, monkeypatch):
+    known = SavedSignatures.function
+    monkeypatch.setattr(
+        SavedSignatures,
+        "function",
+        lambda self, name: (
+            None if name == "score_tokens" else known(self, name)
+        ),
+    )
     with pytest.raises(InputError, match="with the signature 'score_tokens'"):
-        open_subject(tmp_path / "old")
+        open_subject(folder)
+    engine, _ = open_artifact(folder)
+    with pytest.raises(InputError, match="Export the model again"):
+        engine.score([1, 2])
 
 
 def test_the_server_names_the_likeliest_token_of_an_echo(lm, folder):

@@ -150,6 +150,18 @@ def test_a_text_that_begins_with_the_start_gets_no_second(tmp_path):
     assert plain == pytest.approx(started)
 
 
+def test_a_chat_template(tmp_path):
+    subject = TransformersSubject(gpt2_folder(tmp_path / "gpt2"))
+    talk = [{"role": "user", "content": "a rose"}]
+    with pytest.raises(InputError, match="whose has none"):
+        subject.chat_prompt(talk)
+    subject.tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant:{% endif %}"
+    )
+    assert subject.chat_prompt(talk) == "user: a rose\nassistant:"
+
+
 def test_the_fingerprint_is_of_the_content(tmp_path):
     folder = gpt2_folder(tmp_path / "gpt2")
     first = TransformersSubject(folder).fingerprint

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from keras_llm.conversation import required
 from keras_llm.evaluate.subject import Prompt
 from keras_llm.evaluate.token_subject import TokenSubject
 from keras_llm.evaluate.window_subject import BATCH_TOKENS
@@ -10,6 +11,7 @@ from keras_llm.export.server.engine import Engine, Row
 from keras_llm.progress import track
 from keras_llm.sampling import GenerationSettings
 from keras_llm.stopping import cut
+from keras_llm.tokenizers.chat import Messages
 
 CHUNK = 8  # tokens decoded between two looks for a stop string
 
@@ -56,6 +58,16 @@ class EngineSubject(TokenSubject):
             for index, text in zip(batch, found, strict=True):
                 texts[index] = self.without_special(text)
         return texts
+
+    def chat_prompt(self, messages: Messages) -> str:
+        """Returns a conversation as the text before the model's reply.
+
+        Raises:
+            InputError: The artifact has no chat template, or a message is
+                not in its place.
+        """
+        template = required(self._host.chat)
+        return template.render(messages, add_generation_prompt=True)
 
     def _continued(
         self, prompts: Sequence[Prompt], ids: Sequence[list[int]]

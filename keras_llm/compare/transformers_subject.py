@@ -13,6 +13,7 @@ from keras_llm.compare.transformers_loading import (
     context_length,
     load_transformers,
 )
+from keras_llm.errors import InputError
 from keras_llm.evaluate.pairs_rule import Window, move_spaces, pair_window
 from keras_llm.evaluate.subject import Continuation, Prompt
 from keras_llm.evaluate.window_subject import (
@@ -23,6 +24,7 @@ from keras_llm.evaluate.window_subject import (
 )
 from keras_llm.progress import track
 from keras_llm.stopping import cut
+from keras_llm.tokenizers.chat import Messages
 
 
 class TransformersSubject(WindowSubject):
@@ -104,6 +106,21 @@ class TransformersSubject(WindowSubject):
                 text = self.tokenizer.decode(row, skip_special_tokens=True)
                 texts[index] = cut(text, prompts[index].until)[0]
         return texts
+
+    def chat_prompt(self, messages: Messages) -> str:
+        """Returns a conversation as the text before the model's reply.
+
+        Raises:
+            InputError: The folder has no chat template.
+        """
+        if self.tokenizer.chat_template is None:
+            raise InputError(
+                "Expected a tokenizer with a chat template. Received: "
+                f"{self.name}, whose has none. Ask without one."
+            )
+        return self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True
+        )
 
     def _alike(
         self, prompts: Sequence[Prompt], ids: Sequence[list[int]]
