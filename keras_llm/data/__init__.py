@@ -19,6 +19,18 @@ from keras_llm.data.documents import Reader, read_documents
 from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
 from keras_llm.data.pack import PackCounts, Row, pack
+from keras_llm.data.quality import (
+    QualityModel,
+    blocked_terms,
+    c4_paragraphs,
+    c4_quality,
+    fineweb_quality,
+    gopher_quality,
+    gopher_repetition,
+    language,
+    quality_score,
+    recipe,
+)
 from keras_llm.data.rows import Rows, open_rows
 from keras_llm.data.service import DataService, from_service
 from keras_llm.data.shards import pack_corpus
@@ -40,22 +52,32 @@ __all__ = [
     "Document",
     "Manifest",
     "PackCounts",
+    "QualityModel",
     "Reader",
     "Row",
     "Rows",
     "Step",
+    "blocked_terms",
+    "c4_paragraphs",
+    "c4_quality",
     "curate",
     "default_steps",
     "exact_duplicates",
+    "fineweb_quality",
     "from_service",
+    "gopher_quality",
+    "gopher_repetition",
     "hold_out",
+    "language",
     "minimum_length",
     "open_rows",
     "pack",
     "pack_corpus",
     "positions_of",
+    "quality_score",
     "read_corpus",
     "read_documents",
+    "recipe",
     "repair",
     "row_dataset",
     "row_indices",

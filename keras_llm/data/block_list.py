@@ -49,6 +49,8 @@ class BlockList:
     >>> mild = BlockList(["darn it"])
     >>> mild(["Darn  it!", "It darns socks."])
     [1.0, 0.0]
+    >>> mild.count("Darn it, darn it!")
+    2
     >>> mild.masked("Well, darn it!")
     'Well, d*** i*!'
     """
@@ -82,6 +84,10 @@ class BlockList:
     def finds(self, text: str) -> bool:
         """Says whether a text has one of the terms."""
         return bool(self._pattern.search(plain_text(text)))
+
+    def count(self, text: str) -> int:
+        """Counts the terms in a text, every place of each."""
+        return sum(1 for _ in self._pattern.finditer(plain_text(text)))
 
     def masked(self, text: str) -> str:
         """Returns a text whose terms show their first letters only."""
