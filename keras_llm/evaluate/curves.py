@@ -66,7 +66,7 @@ class Curves:
                 if name.split("/")[0] == part
             }
             rows = [
-                {"step": str(step)}
+                {"step": step}
                 | {name: points.get(step) for name, points in mine.items()}
                 for step in steps
             ]
