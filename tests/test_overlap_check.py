@@ -15,8 +15,8 @@ from keras_llm.evaluate import (
     memorization,
     write_report,
 )
-from keras_llm.evaluate.benchmark_words import words_of
-from keras_llm.evaluate.ngram_index import NgramIndex
+from keras_llm.data.duplicates.benchmark_words import words_of
+from keras_llm.data.duplicates.ngram_index import NgramIndex
 from keras_llm.evaluate.suffix_automaton import SuffixAutomaton
 
 

@@ -16,6 +16,14 @@ from keras_llm.data.curate import (
 from keras_llm.data.dataset import row_dataset, row_indices
 from keras_llm.data.document import Document, write_jsonl
 from keras_llm.data.documents import Reader, read_documents
+from keras_llm.data.duplicates.decontamination import decontaminate
+from keras_llm.data.duplicates.exact import (
+    duplicate_lines,
+    duplicate_paragraphs,
+    exact_duplicates,
+    repeated_lines,
+)
+from keras_llm.data.duplicates.near import near_duplicates
 from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
 from keras_llm.data.pack import PackCounts, Row, pack
@@ -37,7 +45,6 @@ from keras_llm.data.shards import pack_corpus
 from keras_llm.data.standard_library import standard_library
 from keras_llm.data.steps import (
     Step,
-    exact_duplicates,
     minimum_length,
     repair,
     split_long,
@@ -61,7 +68,10 @@ __all__ = [
     "c4_paragraphs",
     "c4_quality",
     "curate",
+    "decontaminate",
     "default_steps",
+    "duplicate_lines",
+    "duplicate_paragraphs",
     "exact_duplicates",
     "fineweb_quality",
     "from_service",
@@ -70,6 +80,7 @@ __all__ = [
     "hold_out",
     "language",
     "minimum_length",
+    "near_duplicates",
     "open_rows",
     "pack",
     "pack_corpus",
@@ -79,6 +90,7 @@ __all__ = [
     "read_documents",
     "recipe",
     "repair",
+    "repeated_lines",
     "row_dataset",
     "row_indices",
     "split_long",

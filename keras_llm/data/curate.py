@@ -12,11 +12,11 @@ from typing import IO, Any
 from keras_llm.data.counts import Counts, utf8_size
 from keras_llm.data.document import Document, json_line
 from keras_llm.data.documents import Reader, read_documents
+from keras_llm.data.duplicates.exact import exact_duplicates
 from keras_llm.data.folders import of_format
 from keras_llm.data.hold_out import check_hold_out, hold_out, hold_out_rank
 from keras_llm.data.steps import (
     Step,
-    exact_duplicates,
     minimum_length,
     repair,
 )

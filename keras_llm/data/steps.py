@@ -7,7 +7,6 @@ from typing import Any
 
 from keras_llm.data.counts import Counts
 from keras_llm.data.document import Document
-from keras_llm.data.hold_out import content_key
 from keras_llm.errors import InputError
 
 
@@ -100,37 +99,6 @@ def repair(mojibake: bool = True) -> Step:
             yield replace(document, text=fixed)
 
     return Step("repair", run, {"unicode": "NFC", "mojibake": mojibake})
-
-
-def exact_duplicates() -> Step:
-    """Drops a document whose text was seen before.
-
-    Texts are compared by `content_key`: after NFC and with every run of white
-    space as one space. 16 bytes per document are held in memory.
-
-    Example:
-
-    >>> documents = [Document("a b", "one"), Document("a  b", "two")]
-    >>> counts = Counts("exact_duplicates")
-    >>> [d.source for d in exact_duplicates()(documents, counts)]
-    ['one']
-    >>> dict(counts.dropped)
-    {'same text as an earlier document': 1}
-    """
-
-    def run(
-        documents: Iterable[Document], counts: Counts
-    ) -> Iterator[Document]:
-        seen: set[bytes] = set()
-        for document in documents:
-            key = content_key(document.text)
-            if key in seen:
-                counts.drop(document, "same text as an earlier document")
-            else:
-                seen.add(key)
-                yield document
-
-    return Step("exact_duplicates", run)
 
 
 def minimum_length(characters: int = 200) -> Step:

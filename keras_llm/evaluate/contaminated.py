@@ -5,14 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_llm.data.document import Document
-from keras_llm.errors import InputError
-from keras_llm.evaluate.benchmark_words import (
+from keras_llm.data.duplicates.benchmark_words import (
     FEWEST,
     Contaminated,
     Items,
     blocks_of,
 )
+from keras_llm.errors import InputError
 from keras_llm.evaluate.finding import Block, Measure, Table, Words
+from keras_llm.progress import track
 
 WORDS = 13
 _SHOWN = 50
@@ -157,11 +158,12 @@ def contamination(
     >>> report.contaminated("fables"), report.too_short["fables"]
     ([0], [1])
     """
-    _check(benchmarks, size)
     items = Items(benchmarks, size)
     documents = words = 0
-    for numbers, ends, sources in blocks_of(items.vocabulary, corpus):
-        items.look_in(numbers, ends, sources)
+    whole = len(corpus) if isinstance(corpus, Sequence) else None
+    tracked = track(corpus, "searching", whole)
+    for numbers, ends, block in blocks_of(items.vocabulary, tracked):
+        items.look_in(numbers, ends, block)
         documents, words = documents + len(ends), words + int(ends[-1])
     if not documents:
         raise InputError(
@@ -176,17 +178,3 @@ def contamination(
         documents=documents,
         words=words,
     )
-
-
-def _check(benchmarks: Mapping[str, Sequence[str]], size: int) -> None:
-    empty = [name for name, texts in benchmarks.items() if not len(texts)]
-    if empty or not benchmarks:
-        raise InputError(
-            "Expected benchmarks with at least one item each. Received: "
-            f"{', '.join(empty) + ' without any' if empty else 'none'}."
-        )
-    if size < FEWEST:
-        raise InputError(
-            f"Expected n-grams of at least {FEWEST} words, because fewer are "
-            f"shared by chance. Received: size={size}."
-        )

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_llm.data.duplicates.ngram_index import NgramIndex
 from keras_llm.data.rows import Rows
 from keras_llm.errors import InputError
 from keras_llm.evaluate.finding import Block, Measure, Picture, Table, Words
-from keras_llm.evaluate.ngram_index import NgramIndex
 from keras_llm.evaluate.statistics import standard_error
 from keras_llm.evaluate.suffix_automaton import SuffixAutomaton
 from keras_llm.progress import track

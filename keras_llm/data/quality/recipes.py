@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+from keras_llm.data.duplicates.exact import exact_duplicates
 from keras_llm.data.quality.c4 import c4_paragraphs, c4_quality
 from keras_llm.data.quality.fineweb import fineweb_quality
 from keras_llm.data.quality.gopher import gopher_quality
 from keras_llm.data.quality.language_id import language
 from keras_llm.data.quality.repetition import gopher_repetition
-from keras_llm.data.steps import Step, exact_duplicates
+from keras_llm.data.steps import Step
 from keras_llm.errors import check_choice
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_llm.data.document import Document
-from keras_llm.evaluate.ngram_index import NgramIndex
-from keras_llm.progress import track
+from keras_llm.data.duplicates.ngram_index import NgramIndex
+from keras_llm.errors import InputError
 
 FEWEST = 8
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
@@ -55,7 +55,12 @@ def words_of(text: str) -> list[str]:
 class Items:
     """All items as numbers of words, with an index for each size of n-gram.
 
-    Args: as for `contamination`.
+    Args:
+        benchmarks: By name, the text of each item in the benchmark's order.
+        size: Words of an n-gram, at least 8.
+
+    Raises:
+        InputError: A benchmark is empty, there is none, or `size` is below 8.
 
     Example:
 
@@ -64,6 +69,7 @@ class Items:
     """
 
     def __init__(self, benchmarks: Mapping[str, Sequence[str]], size: int):
+        _check(benchmarks, size)
         self.names = [
             (name, number)
             for name, texts in benchmarks.items()
@@ -92,11 +98,29 @@ class Items:
         return {int(n) for n in np.minimum(self.lengths, self.size)}
 
     def look_in(
-        self, numbers: np.ndarray, ends: np.ndarray, sources: Sequence[str]
+        self,
+        numbers: np.ndarray,
+        ends: np.ndarray,
+        documents: Sequence[Document],
     ) -> None:
         """Notes what of the items stands in a few documents."""
         for index in self.indexes:
-            index.look_in(numbers, ends, sources)
+            for group, document in zip(*index.find(numbers, ends), strict=True):
+                source = documents[int(document)].source
+                index.sources.setdefault(int(group), source)
+
+    def benchmarks_in(
+        self, numbers: np.ndarray, ends: np.ndarray
+    ) -> dict[int, str]:
+        """Returns a benchmark for each document that has some of its items:
+        that of the item which comes first.
+        """
+        firsts: dict[int, int] = {}
+        for index in self.indexes:
+            for group, document in zip(*index.find(numbers, ends), strict=True):
+                item, at = index.item_of(int(group)), int(document)
+                firsts[at] = min(item, firsts.get(at, item))
+        return {at: self.names[item][0] for at, item in firsts.items()}
 
     def too_short(self) -> dict[str, list[int]]:
         """Returns the items that are not looked for, by benchmark."""
@@ -135,18 +159,24 @@ class _SizeIndex:
         self.index = NgramIndex(items.ids, self.places, size)
         self.sources: dict[int, str] = {}
 
-    def look_in(
-        self, numbers: np.ndarray, ends: np.ndarray, sources: Sequence[str]
-    ) -> None:
-        """Notes the source of every n-gram that is found first there."""
+    def find(
+        self, numbers: np.ndarray, ends: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the n-grams in a few documents: their groups, and which
+        document has each.
+        """
         where, which = self.index.find(numbers)
         documents = np.searchsorted(ends, where, side="right")
         last = np.searchsorted(ends, where + self.index.size - 1, side="right")
-        within = np.flatnonzero(documents == last)
-        for group, document in zip(
-            which[within], documents[within], strict=True
-        ):
-            self.sources.setdefault(int(group), sources[int(document)])
+        within = documents == last
+        return which[within], documents[within]
+
+    def item_of(self, group: int) -> int:
+        """Returns the first item that has an n-gram."""
+        place = self.index.places[group]
+        begins = self.items.begins[self.numbers]
+        at = int(np.searchsorted(begins, place, side="right")) - 1
+        return int(self.numbers[at])
 
     def found(self) -> Iterator[tuple[int, Contaminated]]:
         """Yields the items with an n-gram that was found."""
@@ -175,28 +205,41 @@ class _SizeIndex:
 
 def blocks_of(
     vocabulary: Mapping[str, int], corpus: Iterable[Document]
-) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[Document]]]:
     """Yields the words of a few documents by number, where each document
-    ends, and their sources.
+    ends, and the documents.
 
     Example:
 
     >>> corpus = [Document("A hare!", "x"), Document("The hare", "y")]
-    >>> ((numbers, ends, sources),) = blocks_of({"hare": 1}, corpus)
+    >>> ((numbers, ends, documents),) = blocks_of({"hare": 1}, corpus)
     >>> numbers.tolist(), ends.tolist()
     ([0, 1, 0, 1], [2, 4])
     """
-    whole = len(corpus) if isinstance(corpus, Sequence) else None
     numbers: list[int] = []
     ends: list[int] = []
-    sources: list[str] = []
-    for document in track(corpus, "searching", whole):
+    documents: list[Document] = []
+    for document in corpus:
         words = words_of(document.text)
         numbers.extend(map(vocabulary.get, words, itertools.repeat(0)))
         ends.append(len(numbers))
-        sources.append(document.source)
+        documents.append(document)
         if len(numbers) >= _BLOCK:
-            yield np.array(numbers), np.array(ends), sources
-            numbers, ends, sources = [], [], []
+            yield np.array(numbers), np.array(ends), documents
+            numbers, ends, documents = [], [], []
     if ends:
-        yield np.array(numbers, "int64"), np.array(ends), sources
+        yield np.array(numbers, "int64"), np.array(ends), documents
+
+
+def _check(benchmarks: Mapping[str, Sequence[str]], size: int) -> None:
+    empty = [name for name, texts in benchmarks.items() if not len(texts)]
+    if empty or not benchmarks:
+        raise InputError(
+            "Expected benchmarks with at least one item each. Received: "
+            f"{', '.join(empty) + ' without any' if empty else 'none'}."
+        )
+    if size < FEWEST:
+        raise InputError(
+            f"Expected n-grams of at least {FEWEST} words, because fewer are "
+            f"shared by chance. Received: size={size}."
+        )

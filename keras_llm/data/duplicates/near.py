@@ -1,0 +1,161 @@
+"""Near duplicates: documents that have most of their n-grams in common."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from keras_llm.data.document import Document
+from keras_llm.data.duplicates.clusters import Alike, join_by_keys, share_a_key
+from keras_llm.data.duplicates.minhash import MinHash, ShingleSets, jaccard
+from keras_llm.data.staged import (
+    Notes,
+    Round,
+    StagedStep,
+    Verdict,
+    keep_if,
+    split_like,
+    staged,
+)
+from keras_llm.errors import InputError
+
+REASON = "near duplicate of an earlier document"
+
+
+def near_duplicates(
+    threshold: float | None = 0.7,
+    words: int = 5,
+    bands: int = 25,
+    rows: int = 5,
+) -> StagedStep:
+    """Drops documents that are nearly the same as an earlier one.
+
+    Two documents are alike when their n-grams of words have a Jaccard index
+    (n-grams in common / n-grams in either) of `threshold` or more. MinHash
+    finds nearly all such pairs, 99 in 100 at the threshold itself with the
+    defaults; the n-grams of each are then compared, so that no other pair is
+    joined. Of documents that hang together by pairs the first is kept.
+    Documents of fewer than `words` words are all kept.
+
+    The documents wait in a temporary folder (`TMPDIR`) until all have been
+    seen; some 50 bytes of each are held in memory.
+
+    Args:
+        threshold: Least Jaccard index. None compares nothing and drops what
+            has a band in common, as FineWeb does with `bands=14, rows=8`.
+        words: Words of an n-gram.
+        bands: Chances of a pair to be found.
+        rows: Smallest hashes that must agree in a band: more of them find
+            fewer pairs of little in common, and miss more of the others.
+
+    Raises:
+        InputError: A setting is out of range.
+
+    Source: MinHash as in Broder 1997,
+    https://doi.org/10.1109/SEQUEN.1997.666900; bands, n-grams and clusters as
+    in FineWeb, Penedo et al. 2024, https://arxiv.org/abs/2406.17557.
+
+    Example:
+
+    >>> from keras_llm.data import Counts
+    >>> text = "It was the best of times, it was the worst of times, it was"
+    >>> documents = [Document(f"{text} the {end}", end)
+    ...     for end in ("age", "spring")]
+    >>> counts = Counts("near_duplicates")
+    >>> [d.source for d in near_duplicates()(documents, counts)]
+    ['age']
+    """
+    _check(threshold, words=words, bands=bands, rows=rows)
+    minhash = MinHash(words, bands, rows)
+
+    def keys(documents: Iterable[Document], _: Verdict) -> Notes:
+        return {"keys": minhash.keys(one.text for one in documents)}
+
+    def ngrams(documents: Iterable[Document], suspected: Verdict) -> Notes:
+        chosen = zip(documents, suspected, strict=True)
+        texts = [document.text for document, one in chosen if one]
+        sets = ShingleSets.of(texts, words)
+        return {
+            "suspected": suspected,
+            "keys": minhash.keys(texts),
+            "numbers": sets.numbers,
+            "ends": sets.ends,
+        }
+
+    def compared(notes: Sequence[Notes]) -> list[Verdict]:
+        kept = _firsts(notes, _Comparison(notes, threshold or 0))
+        verdicts = [~note["suspected"] for note in notes]
+        for verdict, mine in zip(verdicts, kept, strict=True):
+            verdict[~verdict] = mine
+        return verdicts
+
+    exact = (Round(keys, _suspected), Round(ngrams, compared))
+    return staged(
+        "near_duplicates",
+        (Round(keys, _firsts),) if threshold is None else exact,
+        keep_if(REASON),
+        {
+            "threshold": threshold,
+            "words": words,
+            "bands": bands,
+            "rows": rows,
+        },
+    )
+
+
+def _suspected(notes: Sequence[Notes]) -> list[Verdict]:
+    """Says which documents share a band with another."""
+    return _by_shard(share_a_key(_bands(notes)), notes)
+
+
+def _firsts(
+    notes: Sequence[Notes], alike: Alike | None = None
+) -> list[Verdict]:
+    """Says which documents are the first of their cluster."""
+    count = sum(note["keys"].shape[1] for note in notes)
+    firsts = join_by_keys(_bands(notes), count, alike)
+    return _by_shard(firsts == np.arange(count), notes)
+
+
+def _bands(notes: Sequence[Notes]) -> Iterator[np.ndarray]:
+    """Yields the keys of all documents, one band after the other."""
+    for bands in zip(*(note["keys"] for note in notes), strict=True):
+        yield np.concatenate(bands)
+
+
+def _by_shard(verdict: np.ndarray, notes: Sequence[Notes]) -> list[Verdict]:
+    return split_like(verdict, [note["keys"][0] for note in notes])
+
+
+class _Comparison:
+    """Says which pairs of documents are alike, whatever shards they are in.
+
+    Memory: the n-grams stay where the notes are, on disk for instance.
+    """
+
+    def __init__(self, notes: Sequence[Notes], threshold: float):
+        self._sets = [ShingleSets(n["numbers"], n["ends"]) for n in notes]
+        self._ends = np.cumsum(list(map(len, self._sets)))
+        self._threshold = threshold
+
+    def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        pairs = zip(first.tolist(), second.tolist(), strict=True)
+        indices = [jaccard(self._of(a), self._of(b)) for a, b in pairs]
+        return np.array(indices) >= self._threshold
+
+    def _of(self, document: int) -> np.ndarray:
+        shard = int(np.searchsorted(self._ends, document, side="right"))
+        sets = self._sets[shard]
+        return sets[document - int(self._ends[shard]) + len(sets)]
+
+
+def _check(threshold: float | None, **counts: int) -> None:
+    if threshold is not None and not 0 < threshold <= 1:
+        raise InputError(
+            "Expected a threshold above 0 and at most 1, or None. Received: "
+            f"{threshold}. 0.7 is usual."
+        )
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(
+                f"Expected {name} to be at least 1. Received: {count}."
+            )

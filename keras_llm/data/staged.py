@@ -1,0 +1,232 @@
+"""Steps that compare all documents: rounds over shards, then a filter.
+
+Each round notes something about every shard alone, then decides with the
+notes of all. So shards may be worked on anywhere, and how the documents are
+cut into shards changes nothing.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from keras_llm.data.counts import Counts
+from keras_llm.data.document import Document
+from keras_llm.data.steps import Step
+
+Notes = dict[str, np.ndarray]
+Verdict = np.ndarray
+BLOCK = 1 << 24  # characters set aside together
+
+
+@dataclass(frozen=True)
+class Round:
+    """One look at every document.
+
+    Attributes:
+        note: `note(documents, verdict)` returns what is to be known of a
+            shard, as arrays by name. `verdict` is that of the round before;
+            in the first it is empty.
+        decide: `decide(notes)` takes the notes of all shards, in the order of
+            the shards, and returns a bool array for each. Its length is the
+            step's own matter: one per document, or one per line.
+
+    Example:
+
+    >>> sizes = Round(
+    ...     lambda documents, _: {"n": np.array([len(list(documents))])},
+    ...     lambda notes: [note["n"] > 1 for note in notes],
+    ... )
+    >>> sizes.decide([sizes.note([Document("a", "a")], np.zeros(0, bool))])
+    [array([False])]
+    """
+
+    note: Callable[[Iterable[Document], Verdict], Notes]
+    decide: Callable[[Sequence[Notes]], list[Verdict]]
+
+
+@dataclass(frozen=True)
+class StagedStep(Step):
+    """A step that can be run shard by shard, with a barrier after each round.
+
+    `run` does the same over a stream: it cuts it into blocks, which are its
+    shards, and sets them aside in a temporary folder (that of `TMPDIR`).
+
+    Attributes:
+        rounds: At least one.
+        filter: `filter(documents, verdict, counts)` yields what is left of a
+            shard; `verdict` is that of the last round.
+
+    Example:
+
+    >>> from keras_llm.data import exact_duplicates
+    >>> step = exact_duplicates()
+    >>> a, b, c = Document("a", "1"), Document("a", "2"), Document("b", "3")
+    >>> shards = [[a], [b, c]]
+    >>> verdicts = verdicts_of(step, shards)
+    >>> [verdict.tolist() for verdict in verdicts]
+    [[True], [False, True]]
+    """
+
+    rounds: tuple[Round, ...] = ()
+    filter: Callable[
+        [Iterable[Document], Verdict, Counts], Iterator[Document]
+    ] = lambda documents, verdict, counts: iter(documents)
+
+
+def staged(
+    name: str,
+    rounds: Sequence[Round],
+    filter: Callable[[Iterable[Document], Verdict, Counts], Iterator[Document]],
+    settings: dict,
+    block: int = BLOCK,
+) -> StagedStep:
+    """Returns a step of rounds, with a `run` for streams.
+
+    Args:
+        name, settings: As of every step.
+        rounds, filter: As of `StagedStep`.
+        block: Characters of the documents that `run` sets aside together.
+
+    Example:
+
+    >>> step = staged("all", [Round(
+    ...     lambda documents, _: {},
+    ...     lambda notes: [np.zeros(0, bool) for _ in notes],
+    ... )], lambda documents, verdict, counts: iter(documents), {})
+    >>> [d.text for d in step([Document("a", "1")], Counts("all"))]
+    ['a']
+    """
+
+    def run(
+        documents: Iterable[Document], counts: Counts
+    ) -> Iterator[Document]:
+        with tempfile.TemporaryDirectory(prefix="keras_llm-") as folder:
+            blocks = _set_aside(documents, Path(folder), block)
+            for shard, verdict in zip(
+                blocks, verdicts_of(step, blocks, Path(folder)), strict=True
+            ):
+                yield from filter(shard, verdict, counts)
+
+    step = StagedStep(name, run, settings, tuple(rounds), filter)
+    return step
+
+
+def verdicts_of(
+    step: StagedStep,
+    shards: Sequence[Iterable[Document]],
+    folder: str | os.PathLike | None = None,
+) -> list[Verdict]:
+    """Runs the rounds of a step over shards, one after the other.
+
+    Args:
+        step: The step.
+        shards: Each can be read several times, in the same order.
+        folder: Where notes are kept during a round. Default: in memory.
+
+    Returns:
+        What `step.filter` takes for each shard.
+
+    Example: see `StagedStep`.
+
+    >>> verdicts_of(StagedStep("none", lambda documents, counts: documents), [])
+    []
+    """
+    verdicts = [np.zeros(0, bool)] * len(shards)
+    for number, one in enumerate(step.rounds):
+        notes = []
+        for at, (shard, verdict) in enumerate(
+            zip(shards, verdicts, strict=True)
+        ):
+            note = one.note(shard, verdict)
+            if folder is not None:
+                place = Path(folder) / f"{number}-{at}"
+                note = {
+                    key: _on_disk(value, Path(f"{place}-{key}.npy"))
+                    for key, value in note.items()
+                }
+            notes.append(note)
+        verdicts = one.decide(notes)
+    return verdicts
+
+
+def keep_if(reason: str) -> Callable[..., Iterator[Document]]:
+    """Returns a filter by a verdict on each document.
+
+    Args:
+        reason: Why the others are dropped.
+
+    Example:
+
+    >>> counts = Counts("twice")
+    >>> documents = [Document("a", "1"), Document("a", "2")]
+    >>> [d.source for d in keep_if("again")(documents, [True, False], counts)]
+    ['1']
+    >>> dict(counts.dropped)
+    {'again': 1}
+    """
+
+    def filter(
+        documents: Iterable[Document], verdict: Verdict, counts: Counts
+    ) -> Iterator[Document]:
+        for document, kept in zip(documents, verdict, strict=True):
+            if kept:
+                yield document
+            else:
+                counts.drop(document, reason)
+
+    return filter
+
+
+def split_like(values: np.ndarray, parts: Sequence[np.ndarray]) -> list:
+    """Cuts an array into pieces as long as `parts`.
+
+    Example:
+
+    >>> split_like(np.arange(3), [np.zeros(1), np.zeros(2)])
+    [array([0]), array([1, 2])]
+    """
+    ends = np.cumsum([len(part) for part in parts])
+    return np.split(values, ends[:-1]) if len(parts) else []
+
+
+class _Block:
+    """Documents in a file, to be read as often as one likes."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def __iter__(self) -> Iterator[Document]:
+        with open(self._path, encoding="ascii") as file:
+            for line in file:
+                yield Document(**json.loads(line))
+
+
+def _set_aside(
+    documents: Iterable[Document], folder: Path, most: int
+) -> list[_Block]:
+    """Writes documents into files of about `most` characters each."""
+    blocks: list[_Block] = []
+    documents = iter(documents)
+    document = next(documents, None)
+    while document is not None:
+        path = folder / f"{len(blocks)}.jsonl"
+        size = 0
+        with open(path, "w", encoding="ascii") as file:
+            while document is not None and size < most:
+                # ASCII, because a text or a name may have lone surrogates.
+                file.write(json.dumps(document.to_dict()) + "\n")
+                size += len(document.text)
+                document = next(documents, None)
+        blocks.append(_Block(path))
+    return blocks
+
+
+def _on_disk(array: np.ndarray, path: Path) -> np.ndarray:
+    """Writes an array and returns it, to be read from there."""
+    np.save(path, array)
+    return np.load(path, mmap_mode="r" if array.size else None)
