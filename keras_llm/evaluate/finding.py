@@ -131,9 +131,6 @@ Block: TypeAlias = Title | Words | Code | Table | Picture | HeatMap
 class Finding(Protocol):
     """One part of an evaluation.
 
-    Attributes:
-        title: The heading of its section.
-
     Example:
 
     >>> class Size:
@@ -145,7 +142,10 @@ class Finding(Protocol):
     True
     """
 
-    title: str
+    @property
+    def title(self) -> str:
+        """Returns the heading of its section."""
+        ...
 
     def measures(self) -> Mapping[str, Measure]:
         """Returns its numbers by name, `part/metric`, for example `copa/acc`.
