@@ -1,24 +1,41 @@
 """Reading documents from files and folders, in an order that never changes."""
 
-import codecs
 import os
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from keras_llm.data.counts import Counts
 from keras_llm.data.document import Document, write_jsonl
-from keras_llm.data.readers import (
-    Reading,
-    kind_of,
+from keras_llm.data.reading.archives import read_archive
+from keras_llm.data.reading.encodings import (
+    DETECT,
+    check_encoding,
+    detect_encoding,
+)
+from keras_llm.data.reading.files import Found, find_files
+from keras_llm.data.reading.kinds import Extractor, Reading
+from keras_llm.data.reading.pages import check_extractor
+from keras_llm.data.reading.records import (
     read_jsonl,
     read_parquet,
+    read_table,
+)
+from keras_llm.data.reading.whole_files import (
+    read_extracted,
+    read_page,
     read_text,
 )
 from keras_llm.errors import InputError
 
 __all__ = ["Document", "Reader", "read_documents", "write_jsonl"]
 
-_NOT_CORPUS = frozenset({"__pycache__", "node_modules"})
+_MANY = {
+    "jsonl": read_jsonl,
+    "table": read_table,
+    "archive": read_archive,
+    "parquet": read_parquet,
+}
+_OF_ENCODING = ("text", "jsonl", "table")
 
 
 class Reader(Iterator[Document]):
@@ -72,26 +89,42 @@ def read_documents(
     text_field: str = "text",
     encoding: str = "utf-8",
     errors: str = "strict",
+    html: str = "trafilatura",
+    extractors: Mapping[str, Extractor] | None = None,
 ) -> Reader:
     """Reads documents from files and folders.
 
-    A text file (.txt .md .rst ...) or source file (.py .c .js ...) is one
-    document; a JSON Lines file (.jsonl, .ndjson) has one per line, a Parquet
-    file one per row. Text and JSON Lines may be gzipped (.gz). A folder is
+    One document each: text (.txt .md .rst ...), source code (.py .c .js ...)
+    and HTML pages (.html .htm .xhtml), of which the main text is taken. Many
+    documents each: JSON Lines (.jsonl .ndjson), tables with the names of the
+    columns in the first line (.csv .tsv), Parquet, and archives of the web
+    (.warc .wet). All but Parquet may be compressed (.gz .zst). A folder is
     read recursively in sorted order, without hidden files and folders; files
     of other types in it are counted drops. A file named directly is read as
     text when its suffix is unknown.
 
     The rule for broken text: a file named directly that is binary or not in
     `encoding` is an error; inside a folder it is a counted drop ("binary",
-    "not UTF-8"); a broken line of JSON Lines is always an error.
+    "not UTF-8"); a broken line or row of a file with many documents is always
+    an error.
 
     Args:
-        paths: Files and folders, read in the order given.
-        text_field: Field of JSON Lines and column of Parquet with the text.
-        encoding: Encoding of text and JSON Lines. A byte order mark of UTF-8
-            is removed, CRLF in text files becomes LF.
+        paths: Files and folders, read in the order given. An address
+            ("s3://bucket/folder", "https://host/a.jsonl.gz") is opened by
+            fsspec, if that is installed with what such addresses need.
+        text_field: Field of JSON Lines, column of tables and Parquet with
+            the text.
+        encoding: Encoding of text, JSON Lines and tables, or "detect":
+            `counts.found` then says how many files were in which encoding,
+            and `counts.samples` names those that were not in UTF-8. A byte
+            order mark is removed, CRLF in text files becomes LF. HTML says
+            its encoding itself; this is the one of pages that do not.
         errors: "strict", or "replace" to put U+FFFD in place of bad bytes.
+        html: Who finds the main text of pages: "trafilatura" (extra `html`)
+            finds it better, "resiliparse" is ten times as fast.
+        extractors: Suffix -> function from the bytes of such a file to its
+            text, for PDF and other formats. It raises ValueError for files
+            that it cannot read.
 
     Returns:
         A `Reader`: an iterator of `Document` with `.counts`.
@@ -108,104 +141,60 @@ def read_documents(
     >>> _ = (folder / "b.txt").write_text("two")
     >>> _ = (folder / "a.jsonl").write_text('{"text": "one"}')
     >>> _ = (folder / "c.png").write_bytes(b"...")
-    >>> reader = read_documents(folder)
+    >>> _ = (folder / "d.doc").write_bytes(b"three")
+    >>> reader = read_documents(folder, extractors={".doc": bytes.decode})
     >>> [document.text for document in reader]
-    ['one', 'two']
+    ['one', 'two', 'three']
     >>> dict(reader.counts.dropped)
     {'unknown file type .png': 1}
     """
-    _check_encoding(encoding, errors)
+    check_encoding(encoding, errors)
+    check_extractor(html)
+    extractors = dict(extractors or {})
+    _check_suffixes(extractors)
     counts = Counts("read")
-    reading = Reading(text_field, encoding, errors, counts)
-    files = [file for path in paths for file in _files(Path(path), counts)]
+    reading = Reading(text_field, encoding, errors, counts, html, extractors)
+    files = [file for path in paths for file in find_files(path, reading)]
     where = ", ".join(str(path) for path in paths) or "no path at all"
     return Reader(_read(files, reading), counts, where)
 
 
-def _read(
-    files: list[tuple[Path, bool]], reading: Reading
-) -> Iterator[Document]:
-    """Yields the documents of (file, named directly) pairs."""
-    for path, explicit in files:
-        kind = kind_of(path)
-        if kind == "jsonl":
-            yield from read_jsonl(path, reading)
-        elif kind == "parquet":
-            yield from read_parquet(path, reading)
+def _read(files: list[Found], reading: Reading) -> Iterator[Document]:
+    """Yields the documents of files."""
+    for file in files:
+        path, kind, explicit = file
+        extract = reading.extractors.get(kind)
+        if extract:
+            yield from read_extracted(path, reading, explicit, extract)
+            continue
+        own = _with_encoding(file, reading)
+        if kind in _MANY:
+            yield from _MANY[kind](path, own)
+        elif kind == "page":
+            yield from read_page(path, own, explicit)
         else:
-            yield from read_text(path, reading, explicit)
+            yield from read_text(path, own, explicit)
 
 
-def _files(path: Path, counts: Counts) -> list[tuple[Path, bool]]:
-    """Returns the files to read at `path`, each with "named directly"."""
-    if path.is_dir():
-        return [(file, False) for file in _files_below(path, counts)]
-    if not path.exists():
-        raise InputError(
-            f"Expected a file or folder with documents. Received: {path}, "
-            "which does not exist. Check the spelling and the folder you are "
-            f"in ({Path.cwd()})."
-        )
-    if path.suffix.lower() == ".json":
-        raise InputError(
-            f"Expected text, JSON Lines or Parquet. Received: {path}, a JSON "
-            "file. Write one JSON object per line and call it .jsonl."
-        )
-    return [(path, True)]
+def _with_encoding(file: Found, reading: Reading) -> Reading:
+    """Returns how a file is read, its encoding detected where that is asked.
+
+    Files in UTF-8 are counted, the others named.
+    """
+    if reading.encoding != DETECT:
+        return reading
+    if file.kind not in _OF_ENCODING:
+        return replace(reading, encoding="utf-8")
+    found = detect_encoding(file.path)
+    named = 0 if found == "utf-8" else 1000
+    reading.counts.find(f"encoding {found}", str(file.path), named)
+    return replace(reading, encoding=found)
 
 
-def _files_below(folder: Path, counts: Counts) -> list[Path]:
-    """Returns the readable files below a folder, sorted; counts the others."""
-    names = [
-        Path(root, name)
-        for root, folders, files in _walk(folder)
-        for name in files
-    ]
-    readable = []
-    for path in sorted(names):
-        if path.name.startswith("."):
-            counts.drop(str(path), "hidden file")
-        elif kind_of(path) is None:
-            suffix = path.suffix or "(none)"
-            counts.drop(str(path), f"unknown file type {suffix}")
-        else:
-            readable.append(path)
-    if not readable:
-        raise InputError(
-            f"Expected a folder with text, source, JSON Lines or Parquet "
-            f"files. Received: {folder}, which has none "
-            f"({counts.reasons()}). Name files directly to read any suffix "
-            "as text."
-        )
-    return readable
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walks a folder without hidden folders; an unreadable one is an error."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for root, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and name not in _NOT_CORPUS
-        ]
-        yield root, folders, files
-
-
-def _check_encoding(encoding: str, errors: str) -> None:
-    """Refuses names that Python does not know before any file is opened."""
-    try:
-        codecs.lookup(encoding)
-    except LookupError as error:
-        raise InputError(
-            "Expected the name of a text encoding, for example utf-8 or "
-            f"latin-1. Received: encoding={encoding!r}."
-        ) from error
-    if errors not in ("strict", "replace"):
-        raise InputError(
-            'Expected errors="strict" or errors="replace". Received: '
-            f"errors={errors!r}."
-        )
+def _check_suffixes(extractors: Mapping[str, Extractor]) -> None:
+    for suffix in extractors:
+        if not suffix.startswith(".") or suffix != suffix.lower():
+            raise InputError(
+                'Expected suffixes such as ".pdf" for extractors, in lower '
+                f"case. Received: {suffix!r}."
+            )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keras_llm.data.counts import Counts
 from keras_llm.data.document import Document
-from keras_llm.data.readers import SOURCE
+from keras_llm.data.reading.kinds import SOURCE
 from keras_llm.data.steps import Step
 
 # Elements of HTML, https://html.spec.whatwg.org/#elements-3, and the old ones

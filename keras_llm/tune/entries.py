@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from keras_llm.data.document import whole
-from keras_llm.data.readers import json_lines, open_bytes, text_lines
+from keras_llm.data.reading.lines import json_lines, text_lines
+from keras_llm.data.reading.opening import open_bytes
 from keras_llm.errors import InputError
 
 MARK = b"\xef\xbb\xbf"  # UTF-8's byte order mark

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_llm.data.readers import text_lines
+from keras_llm.data.reading.lines import text_lines
 from keras_llm.errors import InputError
 from keras_llm.tune.entries import Entry, checked_file, not_empty
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keras_llm.data.document import whole
-from keras_llm.data.readers import text_lines
+from keras_llm.data.reading.lines import text_lines
 from keras_llm.errors import InputError
 from keras_llm.tune.entries import checked_file, not_empty
 from keras_llm.tune.examples import Tagged

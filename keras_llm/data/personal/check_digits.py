@@ -1,6 +1,6 @@
 """The published check rules of numbers that are given to people."""
 
-_IBAN_LENGTHS = dict(
+_IBAN_LENGTHS: dict[str, int] = dict(
     (entry[:2], int(entry[2:]))
     for entry in """
     AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BR29 BY28 CH21 CR22 CY28 CZ24
