@@ -6,6 +6,12 @@ imported only when `row_dataset` or `row_indices` is called.
 
 from keras_llm.data.array_rows import ArrayRows
 from keras_llm.data.arrays import positions_of, training_arrays
+from keras_llm.data.cleaning import (
+    boilerplate_lines,
+    control_characters,
+    gutenberg,
+    white_space,
+)
 from keras_llm.data.counts import Counts
 from keras_llm.data.curate import (
     CurateReport,
@@ -14,7 +20,7 @@ from keras_llm.data.curate import (
     read_corpus,
 )
 from keras_llm.data.dataset import row_dataset, row_indices
-from keras_llm.data.document import Document, write_jsonl
+from keras_llm.data.document import Document, write_jsonl, write_parquet
 from keras_llm.data.documents import Reader, read_documents
 from keras_llm.data.duplicates.decontamination import decontaminate
 from keras_llm.data.duplicates.exact import (
@@ -26,7 +32,9 @@ from keras_llm.data.duplicates.exact import (
 from keras_llm.data.duplicates.near import near_duplicates
 from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
+from keras_llm.data.markup import html_leftovers
 from keras_llm.data.pack import PackCounts, Row, pack
+from keras_llm.data.personal import Span, privacy
 from keras_llm.data.quality import (
     QualityModel,
     blocked_terms,
@@ -39,6 +47,8 @@ from keras_llm.data.quality import (
     quality_score,
     recipe,
 )
+from keras_llm.data.reading.pages import html_pages
+from keras_llm.data.rights import document_hash, licenses, opt_out, sources
 from keras_llm.data.rows import Rows, open_rows
 from keras_llm.data.service import DataService, from_service
 from keras_llm.data.shards import pack_corpus
@@ -63,13 +73,17 @@ __all__ = [
     "Reader",
     "Row",
     "Rows",
+    "Span",
     "Step",
     "blocked_terms",
+    "boilerplate_lines",
     "c4_paragraphs",
     "c4_quality",
+    "control_characters",
     "curate",
     "decontaminate",
     "default_steps",
+    "document_hash",
     "duplicate_lines",
     "duplicate_paragraphs",
     "exact_duplicates",
@@ -77,14 +91,20 @@ __all__ = [
     "from_service",
     "gopher_quality",
     "gopher_repetition",
+    "gutenberg",
     "hold_out",
+    "html_leftovers",
+    "html_pages",
     "language",
+    "licenses",
     "minimum_length",
     "near_duplicates",
     "open_rows",
+    "opt_out",
     "pack",
     "pack_corpus",
     "positions_of",
+    "privacy",
     "quality_score",
     "read_corpus",
     "read_documents",
@@ -93,9 +113,12 @@ __all__ = [
     "repeated_lines",
     "row_dataset",
     "row_indices",
+    "sources",
     "split_long",
     "standard_library",
     "text_rows",
     "training_arrays",
+    "white_space",
     "write_jsonl",
+    "write_parquet",
 ]

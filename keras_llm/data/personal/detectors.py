@@ -22,10 +22,11 @@ _NUMBER = re.compile(
     r"[0-9](?:(?:[ ()./:-]{0,3}[0-9]){5}|[0-9]*\.[0-9]+\.[0-9]+\.[0-9])"
 )
 _IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}")
-# 4-4-4-4 and shorter, 4-4-4-4-3, and 4-6-5 or 4-6-4.
+# 16 or 19 digits of the issuers there are; 15 or 14 in groups of 4-6-5, 4-6-4.
 _CARD = re.compile(
-    r"(?<![\w.-])(?:[2-6][0-9]{3}([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{1,4}"
-    r"(?:\1[0-9]{3})?|3[0-9]{3}([ -]?)[0-9]{6}\2[0-9]{4,5})(?!-?[0-9]|\w)"
+    r"(?<![\w.-])(?:(?:4[0-9]{3}|5[0-8][0-9]{2}|2[2-7][0-9]{2}|6[0-9]{3})"
+    r"([ -]?)[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?:\1[0-9]{3})?"
+    r"|3[04-9][0-9]{2}([ -]?)[0-9]{6}\2[0-9]{4,5})(?!-?[0-9]|\w)"
 )
 _SSN = re.compile(
     r"(?<![\w-])(?!000|666|9)[0-9]{3}([- ])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}"
@@ -53,6 +54,7 @@ _CHECKED = (
     ),
 )
 _IPV4 = re.compile(r"(?<![\w.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?!\.?\w)")
+_COLONS = re.compile(r":[0-9A-Fa-f]{0,4}:")  # no IPv6 without it
 _IPV6 = re.compile(
     r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?!\w)"
 )
@@ -151,7 +153,10 @@ def ibans(line: str) -> Iterator[Span]:
 
 
 def cards(line: str) -> Iterator[Span]:
-    """Yields payment card numbers: 13 to 19 digits, the last one right."""
+    """Yields payment card numbers: 14, 15, 16 or 19 digits, the last right.
+
+    Source: ISO/IEC 7812-1; first digits as their issuers publish them.
+    """
     for found in _CARD.finditer(line):
         if check_digits.is_luhn(_bare(found[0])):
             yield Span(*found.span(), "card")
@@ -176,25 +181,30 @@ def national_ids(line: str) -> Iterator[Span]:
                 yield Span(*found.span(), "national_id")
 
 
-def ips(text: str, public: bool = False) -> Iterator[Span]:
-    """Yields addresses of computers, IPv4 and IPv6.
+def ipv4s(line: str, public: bool = False) -> Iterator[Span]:
+    """Yields addresses of computers, four numbers up to 255.
 
     Args:
-        text: Any text.
+        line: Any text.
         public: True leaves out private, local and reserved addresses.
 
     Example:
 
-    >>> text = "From 10.0.0.1 or 8.8.8.8 or 2001:4860:4860::8888"
-    >>> [text[start:end] for start, end, _ in ips(text, public=True)]
-    ['8.8.8.8', '2001:4860:4860::8888']
+    >>> text = "From 10.0.0.1 or 8.8.8.8"
+    >>> [text[start:end] for start, end, _ in ipv4s(text, public=True)]
+    ['8.8.8.8']
     """
-    patterns = (_IPV4, _IPV6) if text.count(":") > 1 else (_IPV4,)
-    for pattern in patterns:
-        for found in pattern.finditer(text):
-            address = _address(found[0])
-            if address and (address.is_global or not public):
-                yield Span(*found.span(), "ip")
+    return _addresses(_IPV4, line, public)
+
+
+def ipv6s(text: str, public: bool = False) -> Iterator[Span]:
+    """Yields addresses of computers in their longer form; like `ipv4s`.
+
+    A shortened one must have a digit and three colons: `a::b` is a name in
+    C++.
+    """
+    if _COLONS.search(text):
+        yield from _addresses(_IPV6, text, public)
 
 
 def phones(line: str) -> Iterator[Span]:
@@ -233,6 +243,15 @@ def streets(text: str) -> Iterator[Span]:
             street = _SPANISH.search(before)
         if street:
             yield Span(earliest + street.start(), house.end(), "street")
+
+
+def _addresses(
+    pattern: re.Pattern[str], text: str, public: bool
+) -> Iterator[Span]:
+    for found in pattern.finditer(text):
+        address = _address(found[0])
+        if address and (address.is_global or not public):
+            yield Span(*found.span(), "ip")
 
 
 def _address(

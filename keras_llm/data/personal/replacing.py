@@ -115,12 +115,16 @@ class _Chosen:
 
 def _chosen(kinds: Sequence[str], public_ips: bool) -> _Chosen:
     """Returns the detectors of the kinds."""
-    texts = {"email": rules.emails, "street": rules.streets}
+    texts = {
+        "email": rules.emails,
+        "ip": partial(rules.ipv6s, public=public_ips),
+        "street": rules.streets,
+    }
     lines = {
         "iban": rules.ibans,
         "card": rules.cards,
         "national_id": rules.national_ids,
-        "ip": partial(rules.ips, public=public_ips),
+        "ip": partial(rules.ipv4s, public=public_ips),
         "phone": rules.phones,
     }
     return _Chosen(
