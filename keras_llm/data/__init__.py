@@ -30,6 +30,7 @@ from keras_llm.data.duplicates.exact import (
     repeated_lines,
 )
 from keras_llm.data.duplicates.near import near_duplicates
+from keras_llm.data.duplicates.semantic import semantic_duplicates
 from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
 from keras_llm.data.markup import html_leftovers
@@ -113,6 +114,7 @@ __all__ = [
     "repeated_lines",
     "row_dataset",
     "row_indices",
+    "semantic_duplicates",
     "sources",
     "split_long",
     "standard_library",

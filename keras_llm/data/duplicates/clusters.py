@@ -1,8 +1,7 @@
 """Clusters of documents that are alike, each named by its first document."""
 
-import itertools
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -14,6 +13,15 @@ from keras_llm.data.duplicates.hashes import (
 from keras_llm.data.duplicates.minhash import NOTHING
 
 Alike = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_FARTHEST = 32
+
+
+class Bands(Protocol):
+    """An array `(bands, documents)`, or what reads one band at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> np.ndarray: ...
 
 
 class Clusters:
@@ -43,6 +51,11 @@ class Clusters:
         self._parents[documents] = roots
         return roots
 
+    def firsts(self) -> np.ndarray:
+        """Says of each document whether it is the first of its cluster."""
+        documents = np.arange(len(self._parents))
+        return self.roots(documents) == documents
+
     def join(self, first: np.ndarray, second: np.ndarray) -> None:
         """Makes one cluster of the clusters of each pair."""
         while len(first):
@@ -54,7 +67,7 @@ class Clusters:
             np.minimum.at(self._parents, high, low)
 
 
-def share_a_key(bands: Iterable[np.ndarray]) -> np.ndarray:
+def share_a_key(bands: Bands) -> np.ndarray:
     """Says of each document whether another has one of its keys.
 
     Args:
@@ -66,50 +79,54 @@ def share_a_key(bands: Iterable[np.ndarray]) -> np.ndarray:
     array([ True,  True, False])
     """
     shared: Any = False
-    for band in bands:
+    for number in range(len(bands)):
+        band = bands[number]
         known = repeated(band[band != NOTHING])
         shared = is_among(band, known) | shared
     return shared
 
 
 def join_by_keys(
-    bands: Iterable[np.ndarray], documents: int, alike: Alike | None = None
-) -> np.ndarray:
+    bands: Bands, documents: int, alike: Alike | None = None
+) -> Clusters:
     """Joins the documents that have a key in common.
 
+    Of a key that very many documents have which are not all alike, each is
+    compared with 32 others only, those that have more keys in common.
+
     Args:
-        bands: uint64 `(documents,)` each: a key of every document.
+        bands: uint64 `(documents,)` each, a key of every document.
         documents: How many there are.
         alike: Says of pairs `(first, second)` of documents, int `(pairs,)`
             each, which are to be joined. It is asked only about those that
             are not in one cluster yet. Default: all are.
 
-    Returns:
-        int64 `(documents,)`: the first document of the cluster of each.
-
     Example:
 
     >>> bands = np.array([[1, 3, 5, 1], [2, 4, 4, 9]], "uint64")
-    >>> join_by_keys(bands, 4)
+    >>> join_by_keys(bands, 4).roots(np.arange(4))
     array([0, 1, 1, 0])
     """
     clusters = Clusters(documents)
-    for band in bands:
-        _join_band(clusters, band, alike)
-    return clusters.roots(np.arange(documents))
+    for number in range(len(bands)):
+        _join_band(clusters, bands, number, alike)
+    return clusters
 
 
 def _join_band(
-    clusters: Clusters, band: np.ndarray, alike: Alike | None
+    clusters: Clusters, bands: Bands, number: int, alike: Alike | None
 ) -> None:
     """Joins documents of equal keys: neighbours first, then those two places
     apart, and so on; a bucket that is one cluster is done.
     """
-    order = np.argsort(band, kind="stable")
-    order = order[band[order] != NOTHING]
-    for distance in itertools.count(1):
-        order = _in_open_buckets(clusters, order, band)
-        buckets = band[order]
+    keys = bands[number]
+    order = np.flatnonzero(is_among(keys, repeated(keys[keys != NOTHING])))
+    # Who has the next keys in common, too, becomes a neighbour.
+    further = [bands[(number + at) % len(bands)][order] for at in (2, 1)]
+    order = order[np.lexsort((*further, keys[order]))]
+    for distance in range(1, _FARTHEST + 1):
+        order = _in_open_buckets(clusters, order, keys)
+        buckets = keys[order]
         near = np.flatnonzero(buckets[distance:] == buckets[:-distance])
         if not len(near):
             return
@@ -123,12 +140,12 @@ def _join_band(
 
 
 def _in_open_buckets(
-    clusters: Clusters, order: np.ndarray, band: np.ndarray
+    clusters: Clusters, order: np.ndarray, keys: np.ndarray
 ) -> np.ndarray:
     """Leaves out the buckets whose documents are in one cluster."""
     if not len(order):
         return order
-    roots, starts = clusters.roots(order), run_starts(band[order])
+    roots, starts = clusters.roots(order), run_starts(keys[order])
     low = np.minimum.reduceat(roots, starts)
     high = np.maximum.reduceat(roots, starts)
     sizes = np.diff(starts, append=len(order))

@@ -1,12 +1,13 @@
 """Near duplicates: documents that have most of their n-grams in common."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from keras_llm.data.document import Document
 from keras_llm.data.duplicates.clusters import Alike, join_by_keys, share_a_key
-from keras_llm.data.duplicates.minhash import MinHash, ShingleSets, jaccard
+from keras_llm.data.duplicates.minhash import MinHash
+from keras_llm.data.duplicates.shingle_sets import ShingleSets, jaccard
 from keras_llm.data.staged import (
     Notes,
     Round,
@@ -17,8 +18,6 @@ from keras_llm.data.staged import (
     staged,
 )
 from keras_llm.errors import InputError
-
-REASON = "near duplicate of an earlier document"
 
 
 def near_duplicates(
@@ -92,7 +91,7 @@ def near_duplicates(
     return staged(
         "near_duplicates",
         (Round(keys, _firsts),) if threshold is None else exact,
-        keep_if(REASON),
+        keep_if("near duplicate of an earlier document"),
         {
             "threshold": threshold,
             "words": words,
@@ -104,7 +103,7 @@ def near_duplicates(
 
 def _suspected(notes: Sequence[Notes]) -> list[Verdict]:
     """Says which documents share a band with another."""
-    return _by_shard(share_a_key(_bands(notes)), notes)
+    return _by_shard(share_a_key(_Bands(notes)), notes)
 
 
 def _firsts(
@@ -112,14 +111,21 @@ def _firsts(
 ) -> list[Verdict]:
     """Says which documents are the first of their cluster."""
     count = sum(note["keys"].shape[1] for note in notes)
-    firsts = join_by_keys(_bands(notes), count, alike)
-    return _by_shard(firsts == np.arange(count), notes)
+    clusters = join_by_keys(_Bands(notes), count, alike)
+    return _by_shard(clusters.firsts(), notes)
 
 
-def _bands(notes: Sequence[Notes]) -> Iterator[np.ndarray]:
-    """Yields the keys of all documents, one band after the other."""
-    for bands in zip(*(note["keys"] for note in notes), strict=True):
-        yield np.concatenate(bands)
+class _Bands:
+    """The keys of all shards, read one band at a time."""
+
+    def __init__(self, notes: Sequence[Notes]):
+        self._keys = [note["keys"] for note in notes]
+
+    def __len__(self) -> int:
+        return len(self._keys[0]) if self._keys else 0
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return np.concatenate([keys[number] for keys in self._keys])
 
 
 def _by_shard(verdict: np.ndarray, notes: Sequence[Notes]) -> list[Verdict]:
@@ -138,14 +144,21 @@ class _Comparison:
         self._threshold = threshold
 
     def __call__(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        pairs = zip(first.tolist(), second.tolist(), strict=True)
-        indices = [jaccard(self._of(a), self._of(b)) for a, b in pairs]
-        return np.array(indices) >= self._threshold
+        indices = jaccard(self._of(first), self._of(second))
+        return indices >= self._threshold
 
-    def _of(self, document: int) -> np.ndarray:
-        shard = int(np.searchsorted(self._ends, document, side="right"))
-        sets = self._sets[shard]
-        return sets[document - int(self._ends[shard]) + len(sets)]
+    def _of(self, documents: np.ndarray) -> list[np.ndarray]:
+        shards = np.searchsorted(self._ends, documents, side="right")
+        # Counted from the end of its shard, a place is negative.
+        places = documents - self._ends[shards]
+        return [
+            sets[place + len(sets)]
+            for sets, place in zip(
+                map(self._sets.__getitem__, shards.tolist()),
+                places.tolist(),
+                strict=True,
+            )
+        ]
 
 
 def _check(threshold: float | None, **counts: int) -> None:
