@@ -68,7 +68,8 @@ def detect_encoding(path: Location) -> str:
     for which there is no guess, or that is binary, counts as UTF-8: reading
     it says what is wrong.
 
-    The file is read through once; 1 MB and 64 kB are held in memory.
+    A guess is safe for a page of text and more; of a few words nobody can
+    tell. The file is read through once; 1 MB and 64 kB are held in memory.
 
     Raises:
         InputError: charset_normalizer is needed and not installed.

@@ -55,9 +55,10 @@ def _decoded(
 ) -> Iterator[str]:
     """Yields decoded lines; where LF is more than one byte, by a wrapper."""
     if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-        yield from io.TextIOWrapper(
+        with io.TextIOWrapper(
             cast(io.BufferedReader, file), encoding, errors, newline="\n"
-        )
+        ) as lines:
+            yield from lines
     else:
         encoding = signed(encoding)
         for line in file:
