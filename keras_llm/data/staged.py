@@ -83,14 +83,12 @@ def staged(
     rounds: Sequence[Round],
     filter: Callable[[Iterable[Document], Verdict, Counts], Iterator[Document]],
     settings: dict,
-    block: int = BLOCK,
 ) -> StagedStep:
     """Returns a step of rounds, with a `run` for streams.
 
     Args:
         name, settings: As of every step.
         rounds, filter: As of `StagedStep`.
-        block: Characters of the documents that `run` sets aside together.
 
     Example:
 
@@ -106,7 +104,7 @@ def staged(
         documents: Iterable[Document], counts: Counts
     ) -> Iterator[Document]:
         with tempfile.TemporaryDirectory(prefix="keras_llm-") as folder:
-            blocks = _set_aside(documents, Path(folder), block)
+            blocks = _set_aside(documents, Path(folder))
             for shard, verdict in zip(
                 blocks, verdicts_of(step, blocks, Path(folder)), strict=True
             ):
@@ -137,6 +135,8 @@ def verdicts_of(
     []
     """
     verdicts = [np.zeros(0, bool)] * len(shards)
+    if not shards:
+        return []
     for number, one in enumerate(step.rounds):
         notes = []
         for at, (shard, verdict) in enumerate(
@@ -206,10 +206,8 @@ class _Block:
                 yield Document(**json.loads(line))
 
 
-def _set_aside(
-    documents: Iterable[Document], folder: Path, most: int
-) -> list[_Block]:
-    """Writes documents into files of about `most` characters each."""
+def _set_aside(documents: Iterable[Document], folder: Path) -> list[_Block]:
+    """Writes documents into files of about `BLOCK` characters each."""
     blocks: list[_Block] = []
     documents = iter(documents)
     document = next(documents, None)
@@ -217,8 +215,8 @@ def _set_aside(
         path = folder / f"{len(blocks)}.jsonl"
         size = 0
         with open(path, "w", encoding="ascii") as file:
-            while document is not None and size < most:
-                # ASCII, because a text or a name may have lone surrogates.
+            while document is not None and size < BLOCK:
+                # ASCII, because the name of a file may have lone surrogates.
                 file.write(json.dumps(document.to_dict()) + "\n")
                 size += len(document.text)
                 document = next(documents, None)

@@ -205,7 +205,7 @@ def _long(part: str, shortest: int) -> bool:
 
 def _key(part: str) -> bytes:
     """Returns a hash of a part without its white space."""
-    plain = " ".join(part.split()).encode("utf-8", "surrogatepass")
+    plain = " ".join(part.split()).encode("utf-8")
     return hashlib.blake2b(plain, digest_size=_KEY).digest()
 
 

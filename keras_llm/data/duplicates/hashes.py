@@ -126,7 +126,7 @@ def _hash_words(text: str) -> tuple[np.ndarray, np.ndarray]:
     A word's hash is the polynomial of its letters: the difference of two
     prefix sums, divided by the power of the place.
     """
-    data = text.encode("utf-32-le", "surrogatepass")
+    data = text.encode("utf-32-le")
     codes = np.frombuffer(data, "<u4")
     kind = np.zeros(len(codes) + 2, "uint8")
     kind[1:-1] = _kinds()[codes]
