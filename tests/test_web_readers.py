@@ -63,7 +63,8 @@ def test_pages_by_resiliparse():
 def test_extractors_that_are_not_installed(tmp_path, monkeypatch, name, extra):
     path = tmp_path / "a.html"
     path.write_text(PAGE.format(charset="utf-8", text=SENTENCE))
-    monkeypatch.setitem(sys.modules, name, None)
+    for module in (name, f"{name}.extract.html2text"):
+        monkeypatch.setitem(sys.modules, module, None)
     assert extra in refused(path, html=name)
     assert "trafilatura, resiliparse" in refused(path, html="mine")
 

@@ -136,8 +136,8 @@ def read_documents(
 
     Example:
 
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> _ = (folder / "b.txt").write_text("two")
     >>> _ = (folder / "a.jsonl").write_text('{"text": "one"}')
     >>> _ = (folder / "c.png").write_bytes(b"...")

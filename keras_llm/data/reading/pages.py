@@ -9,7 +9,7 @@ from keras_llm.data.steps import Step
 from keras_llm.errors import InputError
 
 EXTRACTORS = ("trafilatura", "resiliparse")
-_OPENINGS = ("<!doctype html", "<html", "<?xml")
+_OPENINGS = ("<!doctype html", "<html")
 
 
 def main_text(page: str, extractor: str = "trafilatura") -> str:
@@ -80,7 +80,9 @@ def is_page(text: str) -> bool:
     (True, False)
     """
     start = text[:200].lstrip("\ufeff \t\r\n").lower()
-    return start.startswith(_OPENINGS) and "<html" in text[:2000].lower()
+    if start.startswith("<?xml"):
+        return "<html" in text[:2000].lower()
+    return start.startswith(_OPENINGS)
 
 
 def check_extractor(extractor: str) -> None:
