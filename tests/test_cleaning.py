@@ -3,6 +3,7 @@
 import gzip
 import html
 import json
+import time
 import unicodedata
 
 import ftfy
@@ -192,6 +193,7 @@ def test_source_files_are_left_alone():
     [
         ("H<sub>2</sub>O &amp; <STRONG>x</STRONG>", "H2O & x"),
         ("<!-- c --><script>var a='<b>';</script>Hi", "Hi"),
+        ("a<!-- <script> -->b<!doctype html>c<!-- open", "abc<!-- open"),
         ("one<br/>two<p class='a'>three", "one\ntwo\nthree"),
         ("<a href=x.html>link</a><img src='a.png'>", "link"),
         ("&lt;b&gt; &amp;lt; &#8217; &#x41;", "<b> &lt; ’ A"),
@@ -202,6 +204,16 @@ def test_source_files_are_left_alone():
 )
 def test_markup_goes(text, wanted):
     assert one(html_leftovers(), text) == wanted
+
+
+def test_time_grows_with_the_text_only():
+    """Markup that is opened again and again and never closed."""
+    pieces = ["<!--", "<script>", "<a b ", "<b>", "<", "&a", "`", "```\n", "``"]
+    for piece in pieces:
+        text = piece * (200_000 // len(piece))
+        start = time.process_time()
+        one(html_leftovers(), text)
+        assert time.process_time() - start < 5, piece
 
 
 @given(st.text(alphabet="ab <>&;\n\"'=-!`"))

@@ -37,11 +37,15 @@ _TAG = re.compile(
     r"((?:\s+[A-Za-z_:@][\w:.-]*"
     r"(?:\s*=\s*(?:\"[^\"<]*\"|'[^'<]*'|[^\s\"'=<>`]+))?)*)\s*/?>"
 )
+# Elements whose content is no text, comments, and the document type.
 _HIDDEN = re.compile(
-    r"<(script|style|noscript|template)\b[^<>]*>.*?</\1\s*>|<!--.*?-->"
-    r"|<!doctype\b[^<>]*>",
-    re.IGNORECASE | re.DOTALL,
+    r"<(script|style|noscript|template)\b[^<>]*>|<(!)--|<!doctype\b[^<>]*>",
+    re.IGNORECASE,
 )
+_ENDS = {
+    name: re.compile(rf"</{name}\s*>", re.IGNORECASE)
+    for name in ("script", "style", "noscript", "template")
+} | {"!": re.compile("-->")}
 _ENTITY = re.compile(
     r"&(?:#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6}|[A-Za-z]\w{1,31});"
 )
@@ -122,11 +126,31 @@ def _closed(text: str) -> set[str]:
 def _plain(text: str, closed: set[str] | None = None) -> str:
     """Returns a stretch without tags, hidden parts and entities."""
     if "<" in text:
-        text = _HIDDEN.sub("", text)
+        text = _without_hidden(text)
         closed = _closed(text) if closed is None else closed
         text = _TAG.sub(lambda tag: _instead(tag, closed), text)
     # After the tags, so that one that was written as text stays.
     return _ENTITY.sub(_character, text) if "&" in text else text
+
+
+def _without_hidden(text: str) -> str:
+    """Returns a text without scripts, comments and the like.
+
+    What is never closed stays. The end of each kind is looked for in vain
+    once, so that time grows with the text only.
+    """
+    pieces, end, open_ended = [], 0, set()
+    for start in _HIDDEN.finditer(text):
+        kind = (start[1] or start[2] or "").lower()
+        if start.start() < end or kind in open_ended:
+            continue
+        last = _ENDS[kind].search(text, start.end()) if kind else start
+        if last is None:
+            open_ended.add(kind)
+            continue
+        pieces.append(text[end : start.start()])
+        end = last.end()
+    return "".join([*pieces, text[end:]])
 
 
 def _character(entity: re.Match[str]) -> str:

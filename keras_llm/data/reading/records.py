@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +66,13 @@ def read_parquet(path: Location, reading: Reading) -> Iterator[Document]:
     wrote the metadata, too.
     """
     pyarrow = pyarrow_for(path)
-    # A path is read through memory mapping, a file elsewhere in pieces.
+    # A path pyarrow opens itself: it reads faster than from a Python file.
     here = isinstance(path, Path)
     try:
-        with pyarrow.parquet.ParquetFile(
-            path if here else open_bytes(path)
-        ) as file:
+        with (
+            nullcontext(path) if here else open_bytes(path) as place,
+            pyarrow.parquet.ParquetFile(place) as file,
+        ):
             names = file.schema_arrow.names
             columns = [reading.text_field, *(f for f in FIELDS if f in names)]
             if reading.text_field not in names:
