@@ -18,6 +18,9 @@ import re
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from keras_llm.data import (
     Counts,
@@ -112,7 +115,7 @@ def report_speed(data: Path) -> None:
             print(f"  {name:30} not installed")
 
 
-def joined(texts: list[str], **settings: object) -> Pairs:
+def joined(texts: list[str], **settings: Any) -> Pairs:
     """Pairs of which one is dropped because of the other's cluster."""
     from keras_llm.data.duplicates.clusters import join_by_keys
     from keras_llm.data.duplicates.shingle_sets import ShingleSets, jaccard
@@ -130,7 +133,7 @@ def joined(texts: list[str], **settings: object) -> Pairs:
     keys = MinHash(5, bands, rows).keys(texts)
     clusters = join_by_keys(keys, len(texts), alike if threshold else None)
     groups = collections.defaultdict(list)
-    for at, root in enumerate(clusters.roots(range(len(texts)))):
+    for at, root in enumerate(clusters.roots(np.arange(len(texts)))):
         groups[int(root)].append(at)
     return {
         pair

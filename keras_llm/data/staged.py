@@ -134,9 +134,9 @@ def verdicts_of(
     >>> verdicts_of(StagedStep("none", lambda documents, counts: documents), [])
     []
     """
-    verdicts = [np.zeros(0, bool)] * len(shards)
     if not shards:
         return []
+    verdicts = [np.zeros(0, bool)] * len(shards)
     for number, one in enumerate(step.rounds):
         notes = []
         for at, (shard, verdict) in enumerate(
@@ -144,9 +144,8 @@ def verdicts_of(
         ):
             note = one.note(shard, verdict)
             if folder is not None:
-                place = Path(folder) / f"{number}-{at}"
                 note = {
-                    key: _on_disk(value, Path(f"{place}-{key}.npy"))
+                    key: _on_disk(value, Path(folder, f"{number}-{at}-{key}"))
                     for key, value in note.items()
                 }
             notes.append(note)
@@ -226,5 +225,6 @@ def _set_aside(documents: Iterable[Document], folder: Path) -> list[_Block]:
 
 def _on_disk(array: np.ndarray, path: Path) -> np.ndarray:
     """Writes an array and returns it, to be read from there."""
-    np.save(path, array)
+    with open(path, "wb") as file:
+        np.save(file, array)
     return np.load(path, mmap_mode="r" if array.size else None)
