@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from keras_llm.data.quality.rules import (
+    OFF,
     Page,
     Range,
     Rule,
@@ -18,8 +19,8 @@ _ELLIPSES = ("...", "…")
 
 
 def gopher_quality(
-    words: Range = (50, 100_000),
-    mean_word_length: Range = (3, 10),
+    words: Range | None = (50, 100_000),
+    mean_word_length: Range | None = (3, 10),
     hashes: float | None = 0.1,
     ellipses: float | None = 0.1,
     bullet_lines: float | None = 0.9,
@@ -71,11 +72,15 @@ def gopher_quality(
         "alphabetic_words": alphabetic_words,
         "stop_words": stop_words,
     }
-    check_limits(limits)
+    check_limits(limits, ranges=("words", "mean_word_length"))
     known = partial(_stop_words, frozenset(stop_list))
     rules = [
-        Rule("gopher: number of words", _words, *words),
-        Rule("gopher: mean word length", _mean_length, *mean_word_length),
+        Rule("gopher: number of words", _words, *(words or OFF)),
+        Rule(
+            "gopher: mean word length",
+            _mean_length,
+            *(mean_word_length or OFF),
+        ),
         Rule("gopher: hashes", _hashes, high=hashes),
         Rule("gopher: ellipses", _ellipses, high=ellipses),
         Rule("gopher: bullet lines", _bullets, high=bullet_lines),
@@ -105,7 +110,7 @@ def _ellipses(page: Page) -> float:
 
 
 def _bullets(page: Page) -> float:
-    starts = [line.lstrip()[:1] in ("•", "-") for line in page.lines if line]
+    starts = [line.lstrip()[:1] in ("•", "-") for line in page.lines]
     return share(sum(starts), len(page.lines))
 
 

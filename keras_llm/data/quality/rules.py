@@ -19,6 +19,7 @@ from keras_llm.errors import InputError
 _BLANK_LINES = re.compile(r"\n\n+")
 _LINE_ENDS = re.compile(r"\n+")
 Range = Sequence[float | None]
+OFF = (None, None)
 
 
 class Page:
@@ -158,31 +159,39 @@ def rules_step(
     return Step(name, run, settings)
 
 
-def check_limits(settings: dict[str, Any]) -> None:
+def check_limits(settings: dict[str, Any], ranges: Sequence[str] = ()) -> None:
     """Refuses limits that are no numbers, and ranges that are upside down.
 
     Args:
-        settings: Name -> a number, a pair (low, high), or None for "off".
+        settings: Name -> a number, or None for "off".
+        ranges: Names of those that are pairs (low, high).
 
     Raises:
         InputError: One of them is something else; it is named.
 
     Example:
 
-    >>> check_limits({"words": (50, 100_000), "hashes": None})
+    >>> check_limits({"words": (50, None), "hashes": None}, ["words"])
     """
     for name, value in settings.items():
-        pair = list(value) if isinstance(value, (tuple, list)) else [value]
-        bounds = [bound for bound in pair if bound is not None]
-        numbers = all(
-            isinstance(bound, (int, float)) and not isinstance(bound, bool)
-            for bound in bounds
-        )
-        if len(pair) > 2 or not numbers or bounds != sorted(bounds):
+        pair = name in ranges and value is not None
+        kind = "a pair (low, high) in order" if name in ranges else "a number"
+        values = value if pair and isinstance(value, (tuple, list)) else [value]
+        bounds = [bound for bound in values if bound is not None]
+        if len(values) != 1 + pair or not _ascending(bounds):
             raise InputError(
-                f"Expected {name} to be a number, a pair of two in order, or "
-                f"None to switch the rule off. Received: {value!r:.60}."
+                f"Expected {name} to be {kind}, or None to switch the rule "
+                f"off. Received: {value!r:.60}."
             )
+
+
+def _ascending(bounds: list[Any]) -> bool:
+    """Says whether all are numbers, none of them below the one before."""
+    numbers = all(
+        isinstance(bound, (int, float)) and not isinstance(bound, bool)
+        for bound in bounds
+    )
+    return numbers and bounds == sorted(bounds)
 
 
 def refuse_paragraphs(rules: str, unit: str, instead: str) -> None:

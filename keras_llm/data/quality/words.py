@@ -1,18 +1,16 @@
 """Words, sentences and line ends, as the quality rules count them."""
 
 import re
-from functools import lru_cache
+import unicodedata
+from functools import cache, lru_cache
 
-# A clitic counts as a word of its own ("don't" is two), as spaCy's English
-# tokenizer has it; "3.14", "..." and "--" are one token each.
-_TOKEN = re.compile(
-    r"['’](?:s|re|ve|ll|d|m|t)\b|[^\W_]+(?:[.,]\d+)*|\.\.+|-{2,}|[^\w\s]|_",
-    re.IGNORECASE,
-)
 _TITLES = "Mr Mrs Ms Dr St Prof Sr Jr Gen Col Capt Rev Hon vs etc".split()
+_CLITIC = r"['’](?:s|re|ve|ll|d|m|t|S|RE|VE|LL|D|M|T)\b"
+# Zero-width joiners, and the planes of rare scripts, without the emoji.
+_ALSO_IN_WORDS = "\u200c\u200d\U00010000-\U0001efff\U00020000-\U0003ffff"
 _SENTENCE_END = re.compile(
     "".join(rf"(?<!\b{title})" for title in _TITLES)
-    + r"(?<!\.)[.!?。！？]+(?=[\"'”’)\]]*(?:\s|$))"
+    + r"(?<!\b[A-Za-z])(?<!\.)[.!?。！？]+(?=[\"'”’)\]]*(?:\s|$))"
 )
 _RANGES = """
     21 2e 3f 589 61d-61f 6d4 700-702 7f9 837 839 83d-83e 964-965 104a-104b 1362
@@ -38,6 +36,30 @@ def _characters(ranges: str) -> tuple[str, ...]:
 TERMINAL_PUNCTUATION = _characters(_RANGES)
 
 
+@cache
+def _token() -> re.Pattern[str]:
+    r"""Returns the pattern of words and marks, built on first use.
+
+    As spaCy's English tokenizer has it: a clitic is a word of its own
+    ("don't" is two), others are not ("o'clock"); titles and initials keep
+    their full stop; "3.14", "GPT-2", "...", "--" and WikiText's "@-@" are one
+    token each. Vowel signs belong to words, which `\w` does not know.
+    """
+    known = filter(_in_word, map(chr, range(0x10000)))
+    word = f"[{''.join(known)}{_ALSO_IN_WORDS}]"
+    return re.compile(
+        rf"(?=[A-Z])(?:[A-Z]|{'|'.join(_TITLES)})\.(?!\w)"
+        r"|[^\W\d_]\.(?:[^\W\d_]\.)+(?!\w)"
+        rf"|{word}+(?:[.,]\d+|(?<=[^\W\d_])-\d+|(?!{_CLITIC})['’]{word}+)*"
+        rf"|{_CLITIC}|\.\.+|-{{2,}}|@[.,-]@|[^\w\s]|_"
+    )
+
+
+def _in_word(character: str) -> bool:
+    """Says whether a character is a letter, a digit or a vowel sign."""
+    return character.isalnum() or unicodedata.category(character)[0] == "M"
+
+
 @lru_cache(maxsize=2)
 def tokens_of(text: str) -> tuple[str, ...]:
     """Returns words and punctuation marks in order; the last texts are kept.
@@ -46,10 +68,10 @@ def tokens_of(text: str) -> tuple[str, ...]:
 
     Example:
 
-    >>> tokens_of("Don't stop -- it's 3.14!")
-    ('Don', "'t", 'stop', '--', 'it', "'s", '3.14', '!')
+    >>> tokens_of("Don't stop, Mr. Fox -- it's 3.14!")
+    ('Don', "'t", 'stop', ',', 'Mr.', 'Fox', '--', 'it', "'s", '3.14', '!')
     """
-    return tuple(_TOKEN.findall(text))
+    return tuple(_token().findall(text))
 
 
 def is_word(token: str) -> bool:
@@ -57,10 +79,10 @@ def is_word(token: str) -> bool:
 
     Example:
 
-    >>> [is_word(token) for token in ("'s", "2nd", "--")]
+    >>> [is_word(token) for token in ("'s", "Mr.", "--")]
     [True, True, False]
     """
-    return token[-1].isalnum()
+    return token[0].isalnum() or token[-1].isalnum()
 
 
 def count_sentences(line: str) -> int:
