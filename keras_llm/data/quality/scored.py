@@ -12,7 +12,9 @@ from keras_llm.errors import InputError
 
 
 def quality_score(
-    model: QualityModel | str | os.PathLike, threshold: float = 0.5
+    model: QualityModel | str | os.PathLike,
+    threshold: float = 0.5,
+    fingerprint: str | None = None,
 ) -> Step:
     """Drops documents that a trained model finds too bad.
 
@@ -20,11 +22,14 @@ def quality_score(
     metadata, so that later steps can sort or weigh by it.
 
     Args:
-        model: A `QualityModel`, or the file it was saved to.
+        model: A `QualityModel`, or the file it was saved to. Steps that other
+            processes build again from their settings need the file.
         threshold: Least probability; 0 only scores.
+        fingerprint: What the fingerprint of the model must be; None: any.
 
     Raises:
-        InputError: The file is no model, or `threshold` no probability.
+        InputError: The file is no model or has another fingerprint, or
+            `threshold` is no probability.
 
     Example:
 
@@ -44,6 +49,12 @@ def quality_score(
     judge = (
         model if isinstance(model, QualityModel) else QualityModel.load(model)
     )
+    if fingerprint not in (None, judge.fingerprint):
+        raise InputError(
+            f"Expected a quality model with the fingerprint {fingerprint:.12}. "
+            f"Received: {judge.fingerprint:.12}. The file was replaced since: "
+            "score all documents again, with one model."
+        )
 
     def run(
         documents: Iterable[Document], counts: Counts
