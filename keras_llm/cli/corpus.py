@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from keras_llm.cli import curate_options as options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import check_output, command, report
 from keras_llm.errors import InputError
@@ -21,12 +22,15 @@ Force = Annotated[
 @verb(
     "keras-llm curate notes/ books.jsonl --output runs/corpus",
     "keras-llm curate --standard-library",
+    "keras-llm curate pages/ --clean --recipe fineweb --unit page "
+    "--near-duplicates 0.7 --decontaminate benchmarks/ --privacy",
 )
 def curate(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files and folders: text, source code, .jsonl, .parquet."
+            help="Files and folders: text, source code, HTML, .jsonl, .csv, "
+            ".parquet, .warc, also .gz and .zst."
         ),
     ] = None,
     output: Annotated[
@@ -43,7 +47,8 @@ def curate(
         str, typer.Option(help="Field of .jsonl, column of .parquet.")
     ] = "text",
     encoding: Annotated[
-        str, typer.Option(help="Encoding of text and .jsonl.")
+        str,
+        typer.Option(help="Encoding of text and .jsonl; detect finds it."),
     ] = "utf-8",
     bad_bytes: Annotated[
         str,
@@ -62,24 +67,44 @@ def curate(
         float, typer.Option(help="Share of documents kept for evaluation.")
     ] = 0.02,
     seed: Annotated[int, typer.Option(help="Seed of the held-out split.")] = 0,
+    clean: options.Clean = False,
+    recipe: options.Recipe = None,
+    unit: options.Unit = None,
+    languages: options.Languages = None,
+    block_list: options.BlockList = None,
+    near_duplicates: options.NearDuplicates = None,
+    repeated_lines: options.RepeatedLines = None,
+    decontaminate: options.Decontaminate = None,
+    privacy: options.Privacy = False,
+    licenses: options.Licenses = None,
+    opt_out: options.OptOut = None,
     force: Force = False,
 ) -> None:
     """Turn files into a clean corpus, every drop counted with its reason.
 
     Text is repaired (NFC, mojibake); short documents and exact duplicates are
-    dropped; whole documents are held out for evaluation.
+    dropped; whole documents are held out for evaluation. The other steps are
+    done where an option asks for them.
     """
     from keras_llm import data
 
     check_output(output, force)
+    steps = options.Asked(
+        minimum_length=minimum_length,
+        longest=longest,
+        clean=clean,
+        recipe=recipe,
+        unit=unit,
+        languages=languages,
+        block_list=block_list,
+        near_duplicates=near_duplicates,
+        repeated_lines=repeated_lines,
+        decontaminate=tuple(decontaminate or ()),
+        privacy=privacy,
+        licenses=licenses,
+        opt_out=opt_out,
+    ).steps()
     sources = _sources(paths, standard_library, text_field, encoding, bad_bytes)
-    cut = [data.split_long(longest)] if longest is not None else []
-    steps = [
-        data.repair(),
-        *cut,
-        data.minimum_length(minimum_length),
-        data.exact_duplicates(),
-    ]
     done = data.curate(sources, output, heldout, seed, steps)
     report(
         f"Curated {output}",
@@ -205,6 +230,7 @@ def _corpus_facts(done: Any) -> dict[str, Any]:
     for counts in done.steps:
         facts.update({f"changed: {k}": n for k, n in counts.changed.items()})
         facts.update({f"dropped: {k}": n for k, n in counts.dropped.items()})
+        facts.update({f"found: {k}": n for k, n in counts.found.items()})
     for name, side in (("train", done.train), ("held out", done.heldout)):
         if side:
             facts[f"{name} documents"] = side.documents
