@@ -92,7 +92,7 @@ def test_the_python_tour_runs(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("adapters.md", "benchmarks.md", "bias.md", "compare.md"),
+        *("adapters.md", "benchmarks.md", "bias.md", "curate.md"),
         *("evaluate.md", "metrics.md", "report.md"),
     ],
 )

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from keras_llm.data import Document, open_rows, pack_corpus
+from keras_llm.data.duplicates.benchmark_words import words_of
+from keras_llm.data.duplicates.ngram_index import NgramIndex
 from keras_llm.errors import InputError
 from keras_llm.evaluate import (
     Finding,
@@ -15,8 +17,6 @@ from keras_llm.evaluate import (
     memorization,
     write_report,
 )
-from keras_llm.data.duplicates.benchmark_words import words_of
-from keras_llm.data.duplicates.ngram_index import NgramIndex
 from keras_llm.evaluate.suffix_automaton import SuffixAutomaton
 
 

@@ -75,7 +75,7 @@ def tokens(
     >>> tagger = tokens(lm, [Tagged(("a", "rose"), ("O", "B-flower"))] * 2,
     ...     steps=2, batch_size=2)
     >>> sorted(evaluate_tags(tagger, [Tagged(("rose",), ("B-flower",))]))
-    ['accuracy', 'f1', 'kinds', 'macro_f1', 'precision', 'recall', 'sentences']
+    ['accuracy', 'errors', 'f1', 'kinds', 'macro_f1', 'precision', ...]
     """
     sentences = tagged(train)
     held_out = None if validation is None else tagged(validation)

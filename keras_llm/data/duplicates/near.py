@@ -19,12 +19,15 @@ from keras_llm.data.staged import (
 )
 from keras_llm.errors import InputError
 
+FOUND = 0.985  # of the pairs just at the threshold
+MOST_ROWS = 8
+
 
 def near_duplicates(
     threshold: float | None = 0.7,
     words: int = 5,
     bands: int = 25,
-    rows: int = 5,
+    rows: int | None = None,
 ) -> StagedStep:
     """Drops documents that are nearly the same as an earlier one.
 
@@ -45,6 +48,8 @@ def near_duplicates(
         bands: Chances of a pair to be found.
         rows: Smallest hashes that must agree in a band: more of them find
             fewer pairs of little in common, and miss more of the others.
+            Default: the most that find 98.5 % of the pairs at the threshold,
+            5 at 0.7; FineWeb's 8 without a threshold.
 
     Raises:
         InputError: A setting is out of range.
@@ -63,7 +68,10 @@ def near_duplicates(
     >>> [d.source for d in near_duplicates()(documents, counts)]
     ['age']
     """
-    _check(threshold, words=words, bands=bands, rows=rows)
+    _check(
+        threshold, words=words, bands=bands, rows=1 if rows is None else rows
+    )
+    rows = _most_rows(threshold, bands) if rows is None else rows
     minhash = MinHash(words, bands, rows)
 
     def keys(documents: Iterable[Document], _: Verdict) -> Notes:
@@ -98,6 +106,20 @@ def near_duplicates(
             "bands": bands,
             "rows": rows,
         },
+    )
+
+
+def _most_rows(threshold: float | None, bands: int) -> int:
+    """The most rows with which a pair at the threshold is still found."""
+    if threshold is None:
+        return MOST_ROWS
+    return next(
+        (
+            rows
+            for rows in range(MOST_ROWS, 1, -1)
+            if 1 - (1 - threshold**rows) ** bands >= FOUND
+        ),
+        1,
     )
 
 
