@@ -273,7 +273,8 @@ def _show(found: Any, judged: Sequence[Any]) -> None:
             console.print(str(one), markup=False)
     rest = sum(not one.shown for one in found.differences)
     if rest:
-        console.print(f"No difference shown in {rest} other comparisons.")
+        all_ = len(found.differences)
+        console.print(f"No difference shown in {rest} of {all_} comparisons.")
     for one in judged:
         for sentence in one.sentences():
             console.print(sentence, markup=False)
