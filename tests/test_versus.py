@@ -328,3 +328,21 @@ def test_the_python_of_the_page_runs(tmp_path):
     )
     assert "ours is better than random on texts/bits_per_byte" in answer.stdout
     assert "Add texts from cow: nats_per_character is" in answer.stdout
+
+
+def test_chats_are_asked_through_each_models_template():
+    class Tuned(Fake):
+        def chat_prompt(self, messages):
+            (message,) = messages
+            return f"<{self.name}> {message['content']}"
+
+        def generate(self, prompts):
+            return [prompt.context for prompt in prompts]
+
+    models = [Tuned("a"), Tuned("b")]
+    found = compare(models, prompts=["Hi?"], chat=True, progress=False)
+    assert found.answers == {"a": ["<a> Hi?"], "b": ["<b> Hi?"]}
+    assert found.prompts == ["Hi?"]
+    plain = [Fake("a"), Tuned("b")]
+    with pytest.raises(InputError, match="chat template. Received: a, which"):
+        compare(plain, prompts=["Hi?"], chat=True, progress=False)

@@ -44,6 +44,7 @@ def compare(
     tasks: options.Tasks = None,
     data: options.Data = None,
     few_shot: options.FewShot = None,
+    chat: options.Chat = False,
     limit: Annotated[
         float | None,
         typer.Option(
@@ -148,6 +149,7 @@ def compare(
         max_new_tokens=max_new_tokens,
         limit=limit,
         num_fewshot=few_shot,
+        chat=chat,
         seed=seed,
         cache=beside(output),
     )

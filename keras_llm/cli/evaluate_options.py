@@ -74,7 +74,7 @@ Chat = Annotated[
     bool,
     typer.Option(
         "--chat",
-        help="Ask through the model's chat template.",
+        help="Ask through the chat template of the model.",
         rich_help_panel=BENCHMARKS,
     ),
 ]

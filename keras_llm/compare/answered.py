@@ -12,7 +12,10 @@ from keras_llm.compare.questions import Questions
 from keras_llm.evaluate.finding import Measure
 from keras_llm.evaluate.generation import GenerationReport, generation_scores
 from keras_llm.evaluate.harness.asking import ask
-from keras_llm.evaluate.harness.evaluator import evaluate_tasks
+from keras_llm.evaluate.harness.evaluator import (
+    chat_prompt_of,
+    evaluate_tasks,
+)
 from keras_llm.evaluate.harness.results import BenchmarkReport
 from keras_llm.evaluate.harness.store import AnswerStore
 from keras_llm.evaluate.subject import Prompt, Subject
@@ -126,6 +129,7 @@ def answer(
             seed=questions.seed,
             cache=questions.cache,
             progress=questions.progress,
+            apply_chat_template=questions.chat,
         )
     with AnswerStore(questions.cache, subject.fingerprint) as store:
         bits = _bits(subject, questions, store)
@@ -155,13 +159,17 @@ def _bits(
 def _answers(
     subject: Subject, questions: Questions, store: AnswerStore
 ) -> list[str]:
+    texts = questions.kept_prompts
+    if questions.chat and texts:
+        write = chat_prompt_of(subject)
+        texts = [write([{"role": "user", "content": text}]) for text in texts]
     prompts = [
         Prompt(
             text,
             until=questions.until,
             max_new_tokens=questions.max_new_tokens,
         )
-        for text in questions.kept_prompts
+        for text in texts
     ]
     found = ask(subject, prompts, store, questions.progress)
     return [found[prompt] for prompt in prompts]

@@ -26,6 +26,8 @@ class Questions:
         max_new_tokens: Most tokens of an answer.
         limit: As for `evaluate_tasks`, of texts and prompts too.
         num_fewshot: As for `evaluate_tasks`.
+        chat: Whether benchmarks and prompts are asked through each model's
+            own chat template.
         seed: Of all drawing.
         cache: Where answers are kept.
         progress: Whether bars are shown.
@@ -50,6 +52,7 @@ class Questions:
     max_new_tokens: int = 256
     limit: float | None = None
     num_fewshot: int | None = None
+    chat: bool = False
     seed: int
     cache: str | os.PathLike | None = None
     progress: bool = True

@@ -33,6 +33,7 @@ def compare(
     max_new_tokens: int = 256,
     limit: float | None = None,
     num_fewshot: int | None = None,
+    chat: bool = False,
     seed: int = HARNESS_SEED,
     cache: str | os.PathLike | None = None,
     progress: bool = True,
@@ -64,6 +65,8 @@ def compare(
         limit: Documents of each task, texts and prompts: a number, or below 1
             a share. Default: all.
         num_fewshot: Solved examples, as for `evaluate_tasks`.
+        chat: Whether benchmarks and prompts are asked through each model's
+            own chat template; texts never are.
         seed: Of examples and bootstraps.
         cache: File or folder where all answers are kept: a run that was
             killed goes on where it was.
@@ -99,6 +102,7 @@ def compare(
         max_new_tokens=max_new_tokens,
         limit=limit,
         num_fewshot=num_fewshot,
+        chat=chat,
         seed=seed,
         cache=cache,
         progress=progress,

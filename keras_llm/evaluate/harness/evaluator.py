@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from keras_llm.errors import InputError
@@ -139,19 +139,36 @@ def evaluate_tasks(
     return BenchmarkReport(info, samples)
 
 
+def chat_prompt_of(subject: Subject) -> Callable[[Any], str]:
+    """Returns how a model's chat template writes messages as a prompt.
+
+    Raises:
+        InputError: The model has none.
+
+    Example:
+
+    >>> class Plain:
+    ...     name = "plain"
+    >>> chat_prompt_of(Plain())
+    Traceback (most recent call last):
+    keras_llm.errors.InputError: Expected a model with a chat template. ...
+    """
+    chat_prompt = getattr(subject, "chat_prompt", None)
+    if chat_prompt is None:
+        raise InputError(
+            f"Expected a model with a chat template. Received: {subject.name}, "
+            "which has none. Ask it without one, or use a model that was tuned "
+            "for chats."
+        )
+    return chat_prompt
+
+
 def _style(
     subject: Subject, chat: bool, multiturn: bool, system: str | None
 ) -> Style:
     if not chat:
         return Style(system=system)
-    chat_prompt = getattr(subject, "chat_prompt", None)
-    if chat_prompt is None:
-        raise InputError(
-            f"Expected a model with a chat template. Received: {subject.name}, "
-            "which has none. Leave apply_chat_template out, or use a model "
-            "that was tuned for chats."
-        )
-    return Style(chat_prompt, multiturn, system)
+    return Style(chat_prompt_of(subject), multiturn, system)
 
 
 def _keys(plan: Plan) -> list[str]:
