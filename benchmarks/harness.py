@@ -182,14 +182,15 @@ def work(args: argparse.Namespace) -> None:
     """All of HellaSwag; prints what was found as JSON."""
     from keras_llm.evaluate import KerasSubject, evaluate_tasks
 
+    asked = []
+
+    class Counting(KerasSubject):
+        def likelihoods(self, requests: list) -> list:
+            asked.extend(requests)
+            return super().likelihoods(requests)
+
     lm = ten_million(args)
-    subject, asked = KerasSubject(lm), []
-
-    def likelihoods(requests: list) -> list:
-        asked.extend(requests)
-        return KerasSubject.likelihoods(subject, requests)
-
-    subject.likelihoods = likelihoods  # type: ignore[method-assign]
+    subject = Counting(lm)
     started, cpu = time.perf_counter(), time.process_time()
     found = evaluate_tasks(
         subject, "hellaswag", args.data, cache=args.folder / "answers.sqlite"
