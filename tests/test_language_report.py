@@ -105,7 +105,7 @@ def test_windows_are_the_harness_s_for_every_stride():
 
 def test_domains_add_up_and_the_smallest_are_joined():
     documents = [
-        Document(text, f"part-{number % 33:02d}.txt:{number}")
+        Document(text, f"part-{number % 33:02d}.txt:{number}#{number % 2}")
         for number, text in enumerate(texts(99))
     ]
     report = language_report(Letters(), documents, name="books")

@@ -13,6 +13,7 @@ from keras_llm.cli.evaluate_parts import Wanted
 
 CORPUS = Path("runs/corpus")
 LIST = "list"
+SHOWN = 12  # numbers of each part, on the terminal
 
 
 @verb(
@@ -148,6 +149,30 @@ def shown(measure: Any) -> str:
     return f"{text} ± {measure.error:.4f}" if measure.error else text
 
 
+def shown_measures(findings: list[Any]) -> dict[str, str]:
+    """Returns the numbers for a table, the first ones of each finding.
+
+    Example:
+
+    >>> class Two:
+    ...     title = "Two"
+    ...     def measures(self):
+    ...         from keras_llm.evaluate import Measure
+    ...         return {f"two/{n}": Measure(n) for n in range(20)}
+    >>> list(shown_measures([Two()]).items())[-1]
+    ('two', '8 more in the report')
+    """
+    facts = {}
+    for finding in findings:
+        measures = finding.measures()
+        for name in list(measures)[:SHOWN]:
+            facts[name] = shown(measures[name])
+        if len(measures) > SHOWN:
+            part = next(iter(measures)).partition("/")[0]
+            facts[part] = f"{len(measures) - SHOWN} more in the report"
+    return facts
+
+
 def finish(
     title: str,
     findings: list[Any],
@@ -178,7 +203,7 @@ def finish(
     from keras_llm.evaluate.sections import measures_of
 
     measures = measures_of(findings)
-    facts = {name: shown(one) for name, one in measures.items()}
+    facts = shown_measures(findings)
     if output is not None:
         written = write_report(
             output, findings, title, seed=seed, sources=sources
@@ -222,7 +247,7 @@ def pass_or_exit(measures: Any, gates: list[Any]) -> None:
     if failures:
         raise typer.Exit(1)
     if gates:
-        typer.echo(f"All {len(gates)} limits are kept.")
+        typer.echo(f"{len(gates)} of {len(gates)} limits kept.")
 
 
 def _opened(model: str, tokenizer: Path | None) -> Any:

@@ -32,7 +32,7 @@ from keras_llm.evaluate.statistics import Interval, bootstrap
 
 DOMAINS = 30  # rows of the table
 RESAMPLES = 1000
-_LINE = re.compile(r":\d+$")
+_PART = re.compile(r"([:#]\d+)+$")  # a line of a file, a part of a document
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ def language_report(
             `rolling_windows`. Default: disjoint windows, as the
             lm-evaluation-harness. Not for models behind an address.
         domain: What a document counts under. Default: its `source` without
-            the number of a line.
+            the number of a line or part.
         worst: How many of the worst passages of 64 tokens are shown.
         seed: Of the bootstrap.
 
@@ -255,7 +255,7 @@ def _as_document(given: Document | str) -> Document:
 
 
 def _domain(document: Document) -> str:
-    return _LINE.sub("", document.source)
+    return _PART.sub("", document.source)
 
 
 def _bits_interval(rows: np.ndarray, seed: int) -> Interval:

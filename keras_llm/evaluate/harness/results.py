@@ -61,7 +61,7 @@ class BenchmarkReport:
         rows = [
             {
                 "task": self.info["results"][name]["alias"],
-                "version": self.info["versions"].get(name, ""),
+                "version": str(self.info["versions"].get(name, "")),
                 "shots": self.info["n-shot"].get(name, ""),
                 "documents": measure.count,
                 "metric": key.removesuffix(",none"),
@@ -72,7 +72,7 @@ class BenchmarkReport:
         config = self.info["config"]
         words = f"Model: {config['model']}. Seed {config['fewshot_seed']}."
         if config["limit"] is not None:
-            words += f" Only a part of each task: limit {config['limit']}."
+            words += f" Only a part of each task: limit {config['limit']:g}."
         if config["apply_chat_template"]:
             words += " Prompts are written by the model's chat template."
         caption = "Value ± standard error."
