@@ -146,7 +146,7 @@ def shown(measure: Any) -> str:
     '0.2500 ± 0.0123'
     """
     text = f"{measure.value:,.4f}"
-    return f"{text} ± {measure.error:.4f}" if measure.error else text
+    return f"{text} ± {measure.error:,.4f}" if measure.error else text
 
 
 def shown_measures(findings: list[Any]) -> dict[str, str]:
