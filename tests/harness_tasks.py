@@ -1,8 +1,11 @@
 """The lm-evaluation-harness's own tasks, over documents put into them."""
 
+import importlib.util
 import warnings
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from keras_llm.evaluate.harness import load_task
 from keras_llm.evaluate.harness.fewshot import Sampler
@@ -10,6 +13,10 @@ from keras_llm.evaluate.harness.items import build_items
 from keras_llm.evaluate.harness.prepare import prepared
 from keras_llm.evaluate.subject import Prompt
 
+needs_harness = pytest.mark.skipif(
+    importlib.util.find_spec("lm_eval") is None,
+    reason="lm_eval is missing (extra lm-eval)",
+)
 PATHS = {
     "arc_easy": "arc/arc_easy.yaml",
     "boolq": "super_glue/boolq/default.yaml",

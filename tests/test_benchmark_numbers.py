@@ -1,21 +1,14 @@
 """The library's tasks find what the harness's tasks find of one model."""
 
-import importlib.util
-
 import harness_peer
 import pytest
 from harness_peer import HashSubject, _peer
-from harness_tasks import our_requests, peer_results
+from harness_tasks import needs_harness, our_requests, peer_results
 
 from keras_llm.evaluate import evaluate_tasks
 from keras_llm.evaluate.harness import load_task
 from keras_llm.evaluate.harness.documents import documents
 from keras_llm.evaluate.harness.prepare import prepared
-
-needs_harness = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None,
-    reason="lm_eval is missing (extra lm-eval)",
-)
 
 
 def solver(docs: list[dict]):

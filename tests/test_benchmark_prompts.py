@@ -1,10 +1,14 @@
 """The library's tasks ask word for word what the harness's tasks ask."""
 
-import importlib.util
 import json
 
 import pytest
-from harness_tasks import PATHS, our_requests, peer_requests
+from harness_tasks import (
+    PATHS,
+    needs_harness,
+    our_requests,
+    peer_requests,
+)
 
 from keras_llm.evaluate.harness import load_task
 from keras_llm.evaluate.harness.documents import documents
@@ -12,10 +16,6 @@ from keras_llm.evaluate.harness.fewshot import Sampler
 from keras_llm.evaluate.harness.items import build_items
 from keras_llm.evaluate.harness.prepare import prepared
 
-needs_harness = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None,
-    reason="lm_eval is missing (extra lm-eval)",
-)
 LETTERS = ["A", "B", "C", "D"]
 
 
