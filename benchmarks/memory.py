@@ -73,7 +73,7 @@ CASES = {
     ),
     "GPT-2 form, deep": case({"batch_size": 11}, num_layers=16, **GPT2),
 }
-SMALL = {  # seconds each, for the tests, in 1.5 GiB
+SMALL = {  # seconds each, for the tests, in 1.9 GB
     "small": case({"batch_size": 2}, num_layers=2),
     "small, bfloat16": case({"batch_size": 6} | BF16, num_layers=2),
     "small, 50k ids": case(

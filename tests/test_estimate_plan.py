@@ -301,7 +301,7 @@ def test_whether_a_step_fits_is_decided_correctly(name):
     )
     memory = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(memory)
-    limit, case = 1.6e9, memory.SMALL[name]
+    limit, case = 1.9e9, memory.SMALL[name]
     guess = memory.estimated(case)
     answer = memory.measured(case, limit)
     assert answer["fits"] == (guess <= limit)
