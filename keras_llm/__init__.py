@@ -31,6 +31,7 @@ _MODULES = (
     "compare",
     "data",
     "evaluate",
+    "executors",
     "export",
     "feedback",
     "layers",

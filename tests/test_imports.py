@@ -24,6 +24,7 @@ RANKS = {
     "estimate_plan": 0,
     "estimate_setup": 0,
     "figures": 0,
+    "executors": 0,
     "files": 0,
     "lazy": 0,
     "hardware": 0,
