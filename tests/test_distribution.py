@@ -30,7 +30,9 @@ from keras_llm.train.source import Source
 from keras_llm.train.strategy_tensorflow import check_keras
 
 QUICK = {"mirrored": ["much", "much_xla"], "multi_worker": ["much"]}
-SLOW = [name for name in distributed_run.CASES if name != "much"]
+# What no other case has a part of; the others are run by hand.
+SLOW = ["partial", "experts", "muon", "averages_and_guard", "rows"]
+LONG = [name for name in distributed_run.CASES if name not in ("much", *SLOW)]
 LIMIT = 1e-6  # float32; the order of sums is another
 TIMES = ("seconds", "tokens_per_second", "mfu")
 
@@ -106,10 +108,16 @@ def test_two_devices_equal_one(quick, kind, name):
     assert_equal_runs((weights, dict(logs)), quick[kind, name])
 
 
-@pytest.mark.slow
-def test_each_case_alone_equals_one_device(tmp_path):
-    found = results(tmp_path, dict.fromkeys(QUICK, SLOW))
-    for name in SLOW:
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(SLOW, marks=pytest.mark.slow),
+        pytest.param(LONG, marks=pytest.mark.long),
+    ],
+)
+def test_each_case_alone_equals_one_device(names, tmp_path):
+    found = results(tmp_path, dict.fromkeys(QUICK, names))
+    for name in names:
         for kind in QUICK:
             weights, logs = found["single", name]
             assert_equal_runs((weights, dict(logs)), found[kind, name])

@@ -58,10 +58,15 @@ def test_stopped_run_continues_bit_for_bit(rows, tmp_path, name):
     resume_variants.check(rows, tmp_path, name)
 
 
-@pytest.mark.slow
-def test_stopped_run_continues_bit_for_bit_on_jax(rows, tmp_path):
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(["muon", "small"], marks=pytest.mark.slow),
+        pytest.param(["lion", "free"], marks=pytest.mark.long),
+    ],
+)
+def test_stopped_run_continues_bit_for_bit_on_jax(names, rows, tmp_path):
     pytest.importorskip("jax", reason="JAX is not installed")
-    names = list(resume_variants.VARIANTS)
     script = resume_variants.__file__
     done = subprocess.run(
         [sys.executable, script, rows.folder, tmp_path, *names],

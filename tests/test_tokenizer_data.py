@@ -61,7 +61,7 @@ def test_gpt2_on_all_texts(shared_data, tmp_path):
     _check(_gpt2(shared_data), texts, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_trained_vocabulary_on_all_texts(shared_data, tmp_path, pattern):
     texts = list(real_texts(shared_data, every=1))
