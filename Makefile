@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help quickstart test lint types format bench install clean
+.PHONY: help quickstart test lint types format bench notebooks docs install clean
 
 help:  ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' \
@@ -46,6 +46,12 @@ format: $(VENV)/dev.stamp  ## Put the code in the project's format
 bench: $(VENV)/dev.stamp  ## Measure beside the peers that are installed
 	@for file in benchmarks/[a-z]*.py; do \
 		echo "== $$file"; $(BIN)/python $$file $(ARGS) || exit 1; done
+
+notebooks: $(VENV)/dev.stamp  ## Run all notebooks in full, for docs/notebooks
+	$(BIN)/python notebooks/run.py pages $(ARGS)
+
+docs: $(VENV)/dev.stamp  ## Build the documentation site in site/
+	$(BIN)/mkdocs build --strict --quiet
 
 install: $(VENV)/dev.stamp  ## Make .venv with everything for development
 
