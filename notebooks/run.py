@@ -21,7 +21,6 @@ import nbformat
 from nbclient import NotebookClient
 from nbconvert import MarkdownExporter
 from nbconvert.writers import FilesWriter
-from traitlets.config import Config
 
 HERE = Path(__file__).parent
 PAGES = HERE.parent / "docs" / "notebooks"
@@ -73,12 +72,11 @@ def executed(script: Path) -> nbformat.NotebookNode:
     notebook = notebook_of(script)
     started = time.monotonic()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    local = Config({"KernelManager": {"transport": "ipc"}})
     NotebookClient(
         notebook,
         timeout=LIMIT,
         resources={"metadata": {"path": str(HERE)}},
-        config=local,
+        extra_arguments=["--log-level=ERROR"],
     ).execute()
     seconds = time.monotonic() - started
     print(f"{script.stem}: {seconds:.0f} s", flush=True)
