@@ -44,6 +44,8 @@ class ArrayRows:
     ([[8, 9, 0]], [[1]], [[1.0]])
     """
 
+    ordered = False  # as of `Rows`
+
     def __init__(
         self,
         inputs: Mapping[str, Any],

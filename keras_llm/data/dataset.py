@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # First word of the cipher's key, to keep this use apart from others.
 _KEY = 0x6B657261
 _ROUNDS = 8
+_NO_END = 2**62
 
 
 def row_dataset(
@@ -43,7 +44,8 @@ def row_dataset(
     (segment 0, weight 0), so that evaluation sees each row once as well.
 
     Args:
-        rows: From `open_rows`, or rows in memory.
+        rows: From `open_rows`, or rows in memory. A `Mixture` keeps its own
+            order, and without `epochs` goes on in it past its length.
         batch_size: Rows per batch.
         seed: Decides the order, 0 to 2**32 - 1.
         start_step: Number of batches to leave out, for resuming: the first
@@ -90,11 +92,11 @@ def row_dataset(
     _check(len(rows), batch_size, seed, start_step, epochs)
     size = _part_size(batch_size, part, parts)
     steps = _steps(len(rows), batch_size, epochs)
+    shuffle = shuffle and not rows.ordered
+    number = _NO_END if rows.ordered and epochs is None else len(rows)
 
     def indices(step: "tf.Tensor") -> "tf.Tensor":
-        order = _order(
-            step, batch_size, len(rows), seed, epochs, shuffle, sizes
-        )
+        order = _order(step, batch_size, number, seed, epochs, shuffle, sizes)
         missing = [[0, size * parts - batch_size]]
         whole = tf.pad(order, missing, constant_values=NO_ROW)
         return whole[part * size : (part + 1) * size]

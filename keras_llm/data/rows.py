@@ -26,6 +26,8 @@ class Rows:
         split: "train" or "heldout".
         manifest: The `Manifest` of the folder.
         info: The `RowSplit` of this split: documents, tokens, text_bytes ...
+        ordered: Whether the order of the rows is meant, so that training
+            does not shuffle them; that of a `Mixture` is.
 
     Example:
 
@@ -41,6 +43,8 @@ class Rows:
     >>> rows[[0, 1]]["tokens"].shape
     (2, 9)
     """
+
+    ordered = False
 
     def __init__(self, folder: Path, split: str, manifest: Manifest):
         self.folder = folder
@@ -105,7 +109,7 @@ class Rows:
         See `training_arrays`.
         """
         found = indices != NO_ROW
-        packed = self[indices[found]]
+        packed = self.stored(self.places(indices[found]))
         if not found.all():
             shape = (len(indices), self.row_length)
             for name, values in packed.items():
@@ -129,6 +133,17 @@ class Rows:
                 f"Expected row indices from 0 to {len(self) - 1}. Received: "
                 f"{indices.min()} ... {indices.max()}."
             )
+        return self.stored(self.places(indices))
+
+    def places(self, indices: np.ndarray) -> np.ndarray:
+        """Returns where in the files the rows at `indices` are: right there.
+
+        Rows in another order say here in which.
+        """
+        return indices
+
+    def stored(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Gathers rows by where they are in the files, as `rows[...]` does."""
         shape = (len(indices), self.row_length)
         tokens = np.empty(shape, np.int32)
         segments = np.empty(shape, np.int32)
@@ -187,7 +202,7 @@ class Rows:
 
 
 def open_rows(folder: str | os.PathLike, split: str = "train") -> Rows:
-    """Opens packed rows written by `pack_corpus`.
+    """Opens packed rows written by `pack_corpus`, or the mixture of some.
 
     Nothing is loaded; sizes are checked, hashes by `Rows.verify()`.
 
@@ -219,6 +234,10 @@ def open_rows(folder: str | os.PathLike, split: str = "train") -> Rows:
             f"split={split!r} of {folder}. A held-out split is packed when "
             "the corpus folder has heldout.jsonl."
         )
+    if (folder / "mixture.json").is_file():
+        from keras_llm.data.mixtures.mixed_rows import open_mixture
+
+        return open_mixture(folder, split, manifest)
     return Rows(folder, split, manifest)
 
 
