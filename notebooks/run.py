@@ -24,6 +24,7 @@ from nbconvert.writers import FilesWriter
 
 HERE = Path(__file__).parent
 PAGES = HERE.parent / "docs" / "notebooks"
+DATA = HERE.parents[1] / "shared" / "data"
 LIMIT = 3600  # seconds a cell may take
 
 
@@ -72,6 +73,8 @@ def executed(script: Path) -> nbformat.NotebookNode:
     notebook = notebook_of(script)
     started = time.monotonic()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if DATA.is_dir():  # the texts beside our checkout: nothing is downloaded
+        os.environ.setdefault("KERAS_LLM_DATA", str(DATA))
     NotebookClient(
         notebook,
         timeout=LIMIT,

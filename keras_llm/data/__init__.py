@@ -22,6 +22,7 @@ from keras_llm.data.curate import (
 from keras_llm.data.dataset import row_dataset, row_indices
 from keras_llm.data.document import Document, write_jsonl, write_parquet
 from keras_llm.data.documents import Reader, read_documents
+from keras_llm.data.downloads import download, published
 from keras_llm.data.duplicates.decontamination import decontaminate
 from keras_llm.data.duplicates.exact import (
     duplicate_lines,
@@ -85,6 +86,7 @@ __all__ = [
     "decontaminate",
     "default_steps",
     "document_hash",
+    "download",
     "duplicate_lines",
     "duplicate_paragraphs",
     "exact_duplicates",
@@ -106,6 +108,7 @@ __all__ = [
     "pack_corpus",
     "positions_of",
     "privacy",
+    "published",
     "quality_score",
     "read_corpus",
     "read_documents",
