@@ -217,8 +217,9 @@ def _row(pieces: list[np.ndarray], row_length: int) -> Row:
     """Lays the pieces of a row side by side."""
     tokens = np.zeros(row_length, np.int32)
     segments = np.zeros(row_length, np.int32)
-    lengths = [len(piece) for piece in pieces]
-    used = sum(lengths)
-    tokens[:used] = np.concatenate(pieces)
-    segments[:used] = np.repeat(np.arange(1, len(pieces) + 1), lengths)
+    end = 0
+    for number, piece in enumerate(pieces, start=1):
+        begin, end = end, end + len(piece)
+        tokens[begin:end] = piece
+        segments[begin:end] = number
     return Row(tokens, segments)
