@@ -38,6 +38,7 @@ _MODULES = (
     "pruning",
     "quantize",
     "search",
+    "synthesize",
     "tokenizers",
     "train",
     "tune",

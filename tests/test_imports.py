@@ -63,6 +63,7 @@ RANKS = {
     "zoo": 5,
     "export": 6,
     "compare": 6,
+    "synthesize": 6,
     "cli": 7,
 }
 

@@ -3,11 +3,14 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_llm.errors import InputError
 from keras_llm.files import write_text
+
+_APART = ("key", "judge", "question")  # of a line, what is not held in memory
 
 
 class JudgeLog:
@@ -34,13 +37,26 @@ class JudgeLog:
 
     def __init__(self, path: str | os.PathLike | None = None):
         self._path = None if path is None else Path(path)
-        self._replies: dict[str, str] = {}
+        self._lines: dict[str, dict[str, Any]] = {}  # without questions
         if self._path is not None and self._path.exists():
             self._read(self._path)
 
     def reply(self, judge: str, question: str) -> str | None:
         """Returns the reply that is known, or None."""
-        return self._replies.get(_key(judge, question))
+        line = self.fields(judge, question)
+        return None if line is None else line["reply"]
+
+    def fields(self, judge: str, question: str) -> Mapping[str, Any] | None:
+        """Returns the reply that is known with all that was kept beside it.
+
+        Example:
+
+        >>> log = JudgeLog()
+        >>> log.add("me", "Which?", "[[A]]", item=3)
+        >>> log.fields("me", "Which?")
+        {'item': 3, 'reply': '[[A]]'}
+        """
+        return self._lines.get(_key(judge, question))
 
     def add(self, judge: str, question: str, reply: str, **about: Any) -> None:
         """Keeps a reply, on the disk before this returns.
@@ -52,7 +68,7 @@ class JudgeLog:
             **about: More fields of the line, for whoever reads the file.
         """
         key = _key(judge, question)
-        self._replies[key] = reply
+        self._lines[key] = {**about, "reply": reply}
         if self._path is None:
             return
         line = {"key": key, "judge": judge, **about}
@@ -69,10 +85,12 @@ class JudgeLog:
         for number, line in enumerate(lines, 1):
             try:
                 fields = json.loads(line)
-                self._replies[fields["key"]] = fields["reply"]
+                key, reply = fields["key"], fields["reply"]
+                kept = {k: v for k, v in fields.items() if k not in _APART}
+                self._lines[key] = {**kept, "reply": reply}
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
-                    f"Expected a judge's reply in {path}, line {number}. "
+                    f"Expected a model's reply in {path}, line {number}. "
                     f"Received: {line:.60}. Name another file for the log."
                 ) from error
 
