@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
-from keras_llm.progress import track
+from keras_llm.executors.attempts import attempt, in_order
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -15,7 +15,7 @@ class Executor(Protocol):
     The function stands at the top level of a module, and tasks and results
     can be pickled. A task may run twice (its worker died after it was done),
     so what it writes it writes whole, under a name of its own: see
-    `done_once`.
+    `done_once`. Its `str()` names it in messages.
 
     Example:
 
@@ -40,6 +40,9 @@ class Executor(Protocol):
         Raises:
             InputError: A task refused its input. The others are done first,
                 and the message names all that failed.
+            OSError: After three more tries; at once when the disk is full,
+                and then no other task is begun.
+            ChildProcessError: The process of a task died three times.
         """
         ...
 
@@ -60,5 +63,7 @@ class Inline:
         title: str,
     ) -> Iterator[Result]:
         """Yields the results; see `Executor.map`."""
-        for task in track(tasks, title, len(tasks)):
-            yield function(task)
+        outcomes = (
+            (at, attempt(function, task)) for at, task in enumerate(tasks)
+        )
+        return in_order(outcomes, len(tasks), title)
