@@ -36,6 +36,7 @@ class Counts:
         found: Kind of thing found in texts -> how often, all documents
             together.
         samples: Kind -> the first few things found, as a line for people.
+        shown: Kind -> how many samples are kept at most.
         rejects: Called as `rejects(document, step, reason)` for every dropped
             document; None: they are only counted.
 
@@ -58,6 +59,7 @@ class Counts:
     examples: dict[str, list[str]] = field(default_factory=dict)
     found: Counter[str] = field(default_factory=Counter)
     samples: dict[str, list[str]] = field(default_factory=dict)
+    shown: dict[str, int] = field(default_factory=dict)
     rejects: Callable[[Any, str, str], None] | None = None
 
     def saw(self, text: str) -> None:
@@ -86,6 +88,7 @@ class Counts:
         ({'email': 2}, {'email': ['mail.txt: write to [EMAIL] today']})
         """
         self.found[kind] += 1
+        self.shown[kind] = most
         if self.found[kind] <= most:
             self.samples.setdefault(kind, []).append(sample)
 
@@ -102,6 +105,55 @@ class Counts:
             examples.append(getattr(document, "source", document))
         if self.rejects is not None and not isinstance(document, str):
             self.rejects(document, self.step, reason)
+
+    def add(self, later: "Counts") -> None:
+        """Adds the counts of the documents that came next, by the same step.
+
+        Example:
+
+        >>> counts, later = Counts("read"), Counts("read")
+        >>> counts.drop("a.bin", "binary")
+        >>> later.drop("b.bin", "binary")
+        >>> counts.add(later)
+        >>> counts.reasons()
+        'read: 2 binary (a.bin, b.bin)'
+        """
+        self.settings = self.settings or later.settings
+        self.documents_in += later.documents_in
+        self.bytes_in += later.bytes_in
+        self.documents_out += later.documents_out
+        self.bytes_out += later.bytes_out
+        self.shown.update(later.shown)
+        for mine, theirs in (
+            (self.dropped, later.dropped),
+            (self.changed, later.changed),
+            (self.found, later.found),
+        ):
+            mine.update(theirs)
+        for reason, names in later.examples.items():
+            joined = [*self.examples.get(reason, []), *names]
+            self.examples[reason] = joined[:EXAMPLES]
+        for kind, lines in later.samples.items():
+            joined = [*self.samples.get(kind, []), *lines]
+            self.samples[kind] = joined[: self.shown[kind]]
+
+    def to_record(self) -> dict[str, Any]:
+        """Returns everything but `rejects` as JSON values.
+
+        Example:
+
+        >>> record = Counts("repair", documents_in=3).to_record()
+        >>> Counts.from_record(record).documents_in
+        3
+        """
+        return {k: v for k, v in vars(self).items() if k != "rejects"}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> "Counts":
+        """Returns the counts that `to_record` wrote down."""
+        counters = ("dropped", "changed", "found")
+        counted = {name: Counter(record[name]) for name in counters}
+        return cls(**{**record, **counted})
 
     def reasons(self) -> str:
         """Returns the drops as one phrase for messages.

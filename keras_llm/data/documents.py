@@ -1,7 +1,7 @@
 """Reading documents from files and folders, in an order that never changes."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from keras_llm.data.counts import Counts
@@ -44,6 +44,8 @@ class Reader(Iterator[Document]):
     Attributes:
         counts: A `Counts` named "read": files and lines that gave no document,
             with the reason.
+        files: The files that the documents come from, where they do.
+        reading: How these files are read.
 
     Example:
 
@@ -55,9 +57,16 @@ class Reader(Iterator[Document]):
     """
 
     def __init__(
-        self, documents: Iterator[Document], counts: Counts, where: str
+        self,
+        documents: Iterator[Document],
+        counts: Counts,
+        where: str,
+        files: Sequence[Found] = (),
+        reading: Reading | None = None,
     ):
         self.counts = counts
+        self.files = files
+        self.reading = reading
         self._documents = documents
         self._where = where
 
@@ -70,18 +79,23 @@ class Reader(Iterator[Document]):
         try:
             document = next(self._documents)
         except StopIteration:
-            if not self.counts.documents_out:
-                raise InputError(self._empty()) from None
+            self.check()
             raise
         self.counts.kept(document.text)
         return document
 
-    def _empty(self) -> str:
-        """Says that the corpus is empty and why."""
-        return (
-            f"Expected at least one document. Received: none in {self._where} "
-            f"({self.counts.reasons()}). Pass files with text."
-        )
+    def check(self) -> None:
+        """Refuses a corpus without a single document, when all is read.
+
+        Raises:
+            InputError: It says why there is none.
+        """
+        if not self.counts.documents_out:
+            raise InputError(
+                "Expected at least one document. Received: none in "
+                f"{self._where} ({self.counts.reasons()}). Pass files with "
+                "text."
+            )
 
 
 def read_documents(
@@ -156,11 +170,16 @@ def read_documents(
     reading = Reading(text_field, encoding, errors, counts, html, extractors)
     files = [file for path in paths for file in find_files(path, reading)]
     where = ", ".join(str(path) for path in paths) or "no path at all"
-    return Reader(_read(files, reading), counts, where)
+    return Reader(read_found(files, reading), counts, where, files, reading)
 
 
-def _read(files: list[Found], reading: Reading) -> Iterator[Document]:
-    """Yields the documents of files."""
+def read_found(files: Sequence[Found], reading: Reading) -> Iterator[Document]:
+    """Yields the documents of files.
+
+    Args:
+        files: What `find_files` found.
+        reading: How they are read; what could not be is counted there.
+    """
     for file in files:
         path, kind, explicit = file
         extract = reading.extractors.get(kind)

@@ -5,7 +5,6 @@ notes of all. So shards may be worked on anywhere, and how the documents are
 cut into shards changes nothing.
 """
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,9 +15,16 @@ import numpy as np
 
 from keras_llm.data.counts import Counts
 from keras_llm.data.document import Document
+from keras_llm.data.set_aside import (
+    Notes,
+    Part,
+    gather_notes,
+    parts_of,
+    write_notes,
+    write_part,
+)
 from keras_llm.data.steps import Step
 
-Notes = dict[str, np.ndarray]
 Verdict = np.ndarray
 BLOCK = 1 << 24  # characters set aside together
 
@@ -138,18 +144,11 @@ def verdicts_of(
         return []
     verdicts = [np.zeros(0, bool)] * len(shards)
     for number, one in enumerate(step.rounds):
-        notes = []
-        for at, (shard, verdict) in enumerate(
-            zip(shards, verdicts, strict=True)
-        ):
-            note = one.note(shard, verdict)
-            if folder is not None:
-                note = {
-                    key: _on_disk(value, Path(folder, f"{number}-{at}-{key}"))
-                    for key, value in note.items()
-                }
-            notes.append(note)
-        verdicts = one.decide(notes)
+        looks = map(one.note, shards, verdicts)
+        if folder is None:
+            verdicts = one.decide(list(looks))
+        else:
+            verdicts = one.decide(_on_disk(looks, Path(folder, str(number))))
     return verdicts
 
 
@@ -193,38 +192,21 @@ def split_like(values: np.ndarray, parts: Sequence[np.ndarray]) -> list:
     return np.split(values, ends[:-1]) if len(parts) else []
 
 
-class _Block:
-    """Documents in a file, to be read as often as one likes."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __iter__(self) -> Iterator[Document]:
-        with open(self._path, encoding="ascii") as file:
-            for line in file:
-                yield Document(**json.loads(line))
-
-
-def _set_aside(documents: Iterable[Document], folder: Path) -> list[_Block]:
+def _set_aside(documents: Iterable[Document], folder: Path) -> list[Part]:
     """Writes documents into files of about `BLOCK` characters each."""
-    blocks: list[_Block] = []
-    documents = iter(documents)
-    document = next(documents, None)
-    while document is not None:
-        path = folder / f"{len(blocks)}.jsonl"
-        size = 0
-        with open(path, "w", encoding="ascii") as file:
-            while document is not None and size < BLOCK:
-                # ASCII, because the name of a file may have lone surrogates.
-                file.write(json.dumps(document.to_dict()) + "\n")
-                size += len(document.text)
-                document = next(documents, None)
-        blocks.append(_Block(path))
+    blocks = []
+    for number, part in enumerate(parts_of(documents, BLOCK)):
+        path = folder / f"{number}.jsonl"
+        write_part(path, part)
+        blocks.append(Part(path))
     return blocks
 
 
-def _on_disk(array: np.ndarray, path: Path) -> np.ndarray:
-    """Writes an array and returns it, to be read from there."""
-    with open(path, "wb") as file:
-        np.save(file, array)
-    return np.load(path, mmap_mode="r" if array.size else None)
+def _on_disk(looks: Iterable[Notes], folder: Path) -> list[Notes]:
+    """Writes notes one by one and returns them, to be read from there."""
+    folder.mkdir()
+    paths = []
+    for number, note in enumerate(looks):
+        paths.append(folder / f"{number}.npz")
+        write_notes(paths[-1], note)
+    return gather_notes(paths, folder / "all")

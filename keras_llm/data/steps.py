@@ -21,6 +21,9 @@ class Step:
             the others, `counts.change(kind)` for those it changed.
         settings: JSON values that explain the step in `curate.json`.
 
+    Other processes make a step again from its name and settings; see
+    `make_step` for steps of your own.
+
     Example:
 
     >>> def english(documents, counts):
@@ -40,6 +43,12 @@ class Step:
     name: str
     run: Callable[[Iterable[Document], Counts], Iterator[Document]]
     settings: dict[str, Any] = field(default_factory=dict)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Is sent to other processes by name and settings."""
+        from keras_llm.data.registry import sent
+
+        return sent(self)
 
     def __call__(
         self, documents: Iterable[Document], counts: Counts

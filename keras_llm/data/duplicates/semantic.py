@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_llm.data.document import Document
 from keras_llm.data.duplicates.clusters import Clusters
+from keras_llm.data.registry import function_at, name_of
 from keras_llm.data.staged import (
     Notes,
     Round,
@@ -24,7 +25,7 @@ _TILE = 2048  # documents compared with as many at a time
 
 
 def semantic_duplicates(
-    embed: Callable[[list[str]], Any], threshold: float = 0.95
+    embed: Callable[[list[str]], Any] | str, threshold: float = 0.95
 ) -> StagedStep:
     """Drops documents that say the same as an earlier one in other words.
 
@@ -36,7 +37,8 @@ def semantic_duplicates(
 
     Args:
         embed: Returns the embeddings of at most 256 texts, float
-            `(texts, width)`.
+            `(texts, width)`. Other processes need it as
+            "package.module:function".
         threshold: Least cosine, above 0 and at most 1. What it means depends
             on the model: look at what is dropped.
 
@@ -63,9 +65,11 @@ def semantic_duplicates(
             f"{threshold}. 0.95 drops little else than the same statements."
         )
 
+    function = function_at(embed) if isinstance(embed, str) else embed
+
     def note(documents: Iterable[Document], _: Verdict) -> Notes:
         texts = (document.text for document in documents)
-        return {"vectors": _vectors(embed, texts)}
+        return {"vectors": _vectors(function, texts)}
 
     def decide(notes: Sequence[Notes]) -> list[Verdict]:
         parts = [note["vectors"] for note in notes]
@@ -81,7 +85,7 @@ def semantic_duplicates(
         "semantic_duplicates",
         [Round(note, decide)],
         keep_if("says the same as an earlier document"),
-        {"threshold": threshold},
+        {"embed": name_of(embed), "threshold": threshold},
     )
 
 

@@ -10,6 +10,7 @@ from keras_llm.data.document import Document
 from keras_llm.data.personal import detectors as rules
 from keras_llm.data.personal.detectors import KINDS
 from keras_llm.data.personal.findings import Detector, Span, without_overlaps
+from keras_llm.data.registry import function_at, name_of
 from keras_llm.data.steps import Step
 from keras_llm.errors import InputError
 
@@ -19,7 +20,7 @@ _AROUND = 30  # characters of context on each side in the audit sample
 def privacy(
     kinds: Sequence[str] = KINDS,
     placeholders: Mapping[str, str] | None = None,
-    detectors: Sequence[Detector] = (),
+    detectors: Sequence[Detector | str] = (),
     numbered: bool = False,
     public_ips: bool = False,
     audit: int = 20,
@@ -40,7 +41,7 @@ def privacy(
         placeholders: Kind -> what is put in its place. Default: the kind in
             capital letters and brackets, "[NATIONAL_ID]".
         detectors: Your own: each takes a text and returns its `Span`s, of
-            any kind.
+            any kind. Other processes need them as "package.module:function".
         numbered: True numbers the values of a document, "[EMAIL_2]": the
             same value has the same number.
         public_ips: True leaves private, local and reserved addresses alone.
@@ -72,7 +73,8 @@ def privacy(
     """
     placeholders = dict(placeholders or {})
     _check(kinds, placeholders, detectors, audit)
-    find = partial(_spans, _chosen(kinds, public_ips), detectors)
+    own = [function_at(d) if isinstance(d, str) else d for d in detectors]
+    find = partial(_spans, _chosen(kinds, public_ips), own)
 
     def run(
         documents: Iterable[Document], counts: Counts
@@ -96,7 +98,7 @@ def privacy(
     settings = {
         "kinds": list(kinds),
         "placeholders": placeholders,
-        "detectors": [_name(detector) for detector in detectors],
+        "detectors": [name_of(detector) for detector in detectors],
         "numbered": numbered,
         "public_ips": public_ips,
         "audit": audit,
@@ -159,7 +161,7 @@ def _checked(detector: Detector, text: str) -> list[Span]:
             raise InputError(
                 "Expected spans with 0 <= start < end <= the text's "
                 f"{len(text)} characters. Received: {span} of the detector "
-                f"{_name(detector)}."
+                f"{name_of(detector)}."
             )
     return spans
 
@@ -211,7 +213,7 @@ def _sample(
 def _check(
     kinds: Sequence[str],
     placeholders: Mapping[str, str],
-    detectors: Sequence[Detector],
+    detectors: Sequence[Detector | str],
     audit: int,
 ) -> None:
     """Refuses kinds that are not known."""
@@ -229,8 +231,3 @@ def _check(
         )
     if audit < 0:
         raise InputError(f"Expected audit >= 0. Received: {audit}.")
-
-
-def _name(detector: Detector) -> str:
-    """Returns what a report calls a function."""
-    return getattr(detector, "__qualname__", type(detector).__name__)
