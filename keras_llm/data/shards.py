@@ -12,6 +12,7 @@ from keras_llm.data.document import Document
 from keras_llm.data.folders import of_format
 from keras_llm.data.manifest import FORMAT, MANIFEST, Manifest, RowSplit
 from keras_llm.data.pack import OPEN_ROWS, PackCounts, pack
+from keras_llm.data.scratch import work_folder
 from keras_llm.data.shard_writer import (
     SHARD_ROWS,
     segment_dtype,
@@ -23,7 +24,6 @@ from keras_llm.data.token_blocks import (
     Encode,
     block_encoders,
     encode_documents,
-    work_folder,
 )
 from keras_llm.errors import InputError
 from keras_llm.executors import Executor
@@ -157,9 +157,8 @@ def _encoders(
             for name in files or ("train",)
         }
         return
-    beside = Path(os.path.abspath(out_folder)).parent
     with (
-        work_folder(work, beside) as place,
+        work_folder(work, out_folder) as place,
         block_encoders(
             files, corpus, tokenizer, executor, place, block_bytes
         ) as encoders,

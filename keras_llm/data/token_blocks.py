@@ -8,10 +8,8 @@ not done again.
 import functools
 import itertools
 import json
-import os
 import pickle
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +26,6 @@ from keras_llm.data.shard_writer import check_ids, token_dtype
 from keras_llm.errors import InputError
 from keras_llm.executors import Executor, done_once
 from keras_llm.files import (
-    TEMPORARY,
     atomic_path,
     check_new_folder,
     read_json,
@@ -123,19 +120,6 @@ def block_encoders(
         for split, file in files.items()
     }
     shutil.rmtree(work)
-
-
-@contextmanager
-def work_folder(work: str | os.PathLike | None, beside: Path) -> Iterator[Path]:
-    """Yields the folder to work in; a temporary one where none is named."""
-    if work is not None:
-        yield Path(work)
-        return
-    beside.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        prefix=TEMPORARY, dir=beside, ignore_cleanup_errors=True
-    ) as folder:
-        yield Path(folder, "blocks")
 
 
 def encode_block(task: BlockTask) -> dict[str, Any]:
