@@ -30,6 +30,7 @@ _MODULES = (
     "classify",
     "compare",
     "data",
+    "estimate",
     "evaluate",
     "executors",
     "export",
