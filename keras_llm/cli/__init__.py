@@ -7,6 +7,8 @@ from keras_llm.cli import (  # noqa: F401
     chat,
     compare,
     corpus,
+    data_inspect,
+    data_rows,
     data_service,
     estimate,
     evaluate,

@@ -31,7 +31,10 @@ PANELS = {
     "One step at a time": VERBS,
     "Tune": ("finetune",),
     "Which is better": ("compare",),
-    "Bring, look, make smaller": ("import", "info", "storages", "prune"),
+    "Bring, look, make smaller": (
+        *("import", "info", "data"),
+        *("storages", "prune"),
+    ),
     "Talk": ("generate", "chat", "ask", "feedback", "label"),
     "Plan and search": ("estimate", "sweep", "scaling"),
     "Several processes": ("launch", "data-service"),

@@ -35,6 +35,7 @@ from keras_llm.data.duplicates.semantic import semantic_duplicates
 from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
 from keras_llm.data.markup import html_leftovers
+from keras_llm.data.merging import merge_rows
 from keras_llm.data.pack import PackCounts, Row, pack
 from keras_llm.data.personal import Span, privacy
 from keras_llm.data.quality import (
@@ -51,9 +52,12 @@ from keras_llm.data.quality import (
 )
 from keras_llm.data.reading.pages import html_pages
 from keras_llm.data.rights import document_hash, licenses, opt_out, sources
+from keras_llm.data.row_statistics import RowStatistics, row_statistics
+from keras_llm.data.row_view import RowPart, RowPlace, RowView, view_row
 from keras_llm.data.rows import Rows, open_rows
 from keras_llm.data.service import DataService, from_service
 from keras_llm.data.shards import pack_corpus
+from keras_llm.data.shuffling import shuffle_rows
 from keras_llm.data.standard_library import standard_library
 from keras_llm.data.steps import (
     Step,
@@ -74,6 +78,10 @@ __all__ = [
     "QualityModel",
     "Reader",
     "Row",
+    "RowPart",
+    "RowPlace",
+    "RowStatistics",
+    "RowView",
     "Rows",
     "Span",
     "Step",
@@ -100,6 +108,7 @@ __all__ = [
     "html_pages",
     "language",
     "licenses",
+    "merge_rows",
     "minimum_length",
     "near_duplicates",
     "open_rows",
@@ -117,12 +126,15 @@ __all__ = [
     "repeated_lines",
     "row_dataset",
     "row_indices",
+    "row_statistics",
     "semantic_duplicates",
+    "shuffle_rows",
     "sources",
     "split_long",
     "standard_library",
     "text_rows",
     "training_arrays",
+    "view_row",
     "white_space",
     "write_jsonl",
     "write_parquet",
