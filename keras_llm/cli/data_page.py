@@ -45,8 +45,8 @@ th:last-child, td:last-child { text-align: left; white-space: pre;
 <body>
 <h1>{{ title }}</h1>
 <p>{{ about }}</p>
-<p class="tokens"><span class="a">token</span> <span class="b">token</span> <span
-class="special">special token</span> <span
+<p class="tokens"><span class="a">token</span> <span
+class="b">token</span> <span class="special">special token</span> <span
 class="a first">predicted by nothing</span></p>
 {%- for part in parts %}
 <h2>{{ part.heading }}</h2>
