@@ -40,7 +40,7 @@ def done_once(
     marker = Path(folder, name + SUFFIX)
     if not marker.is_file():
         result = work()
-        write_text(marker, json.dumps(result, ensure_ascii=False))
+        write_text(marker, json.dumps(result))
     return json.loads(marker.read_text(encoding="utf-8"))
 
 
