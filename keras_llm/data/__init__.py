@@ -51,11 +51,14 @@ from keras_llm.data.quality import (
     recipe,
 )
 from keras_llm.data.reading.pages import html_pages
+from keras_llm.data.registry import make_step
 from keras_llm.data.rights import document_hash, licenses, opt_out, sources
 from keras_llm.data.row_statistics import RowStatistics, row_statistics
 from keras_llm.data.row_view import RowPart, RowPlace, RowView, view_row
 from keras_llm.data.rows import Rows, open_rows
 from keras_llm.data.service import DataService, from_service
+from keras_llm.data.sharded.curating import curate_shards
+from keras_llm.data.sharded.status import StageStatus, curation_status
 from keras_llm.data.shards import pack_corpus
 from keras_llm.data.shuffling import shuffle_rows
 from keras_llm.data.standard_library import standard_library
@@ -84,6 +87,7 @@ __all__ = [
     "RowView",
     "Rows",
     "Span",
+    "StageStatus",
     "Step",
     "blocked_terms",
     "boilerplate_lines",
@@ -91,6 +95,8 @@ __all__ = [
     "c4_quality",
     "control_characters",
     "curate",
+    "curate_shards",
+    "curation_status",
     "decontaminate",
     "default_steps",
     "document_hash",
@@ -108,6 +114,7 @@ __all__ = [
     "html_pages",
     "language",
     "licenses",
+    "make_step",
     "merge_rows",
     "minimum_length",
     "near_duplicates",
