@@ -7,6 +7,7 @@ from keras_llm.cli import (  # noqa: F401
     chat,
     compare,
     corpus,
+    corpus_report,
     data_inspect,
     data_rows,
     data_service,

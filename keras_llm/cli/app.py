@@ -32,7 +32,7 @@ PANELS = {
     "Tune": ("finetune",),
     "Which is better": ("compare",),
     "Bring, look, make smaller": (
-        *("import", "info", "data"),
+        *("import", "info", "describe", "data"),
         *("storages", "prune"),
     ),
     "Talk": ("generate", "chat", "ask", "feedback", "label"),
