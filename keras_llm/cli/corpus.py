@@ -8,6 +8,14 @@ import typer
 from keras_llm.cli import curate_options as options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import check_output, command, report
+from keras_llm.cli.data_engine import (
+    Engine,
+    Scheduler,
+    Work,
+    Workers,
+    asked_executor,
+    work_of,
+)
 from keras_llm.errors import InputError
 
 Corpus = Annotated[
@@ -24,13 +32,17 @@ Force = Annotated[
     "keras-llm curate --standard-library",
     "keras-llm curate pages/ --clean --recipe fineweb --unit page "
     "--near-duplicates 0.7 --decontaminate benchmarks/ --privacy",
+    "keras-llm curate web/ --workers 8",
+    "keras-llm curate web/ --engine dask --scheduler tcp://10.0.0.1:8786",
+    "keras-llm curate status runs/corpus",
 )
 def curate(
     paths: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Argument(
             help="Files and folders: text, source code, HTML, .jsonl, .csv, "
-            ".parquet, .warc, also .gz and .zst."
+            ".parquet, .warc, also .gz and .zst. The word status and an "
+            "output: how far it is."
         ),
     ] = None,
     output: Annotated[
@@ -78,16 +90,31 @@ def curate(
     privacy: options.Privacy = False,
     licenses: options.Licenses = None,
     opt_out: options.OptOut = None,
+    workers: options.Workers = None,
+    engine: options.Engine = None,
+    scheduler: options.Scheduler = None,
+    work: options.Work = None,
     force: Force = False,
 ) -> None:
     """Turn files into a clean corpus, every drop counted with its reason.
 
     Text is repaired (NFC, mojibake); short documents and exact duplicates are
     dropped; whole documents are held out for evaluation. The other steps are
-    done where an option asks for them.
+    done where an option asks for them. A run that was stopped goes on when it
+    is called again.
     """
     from keras_llm import data
+    from keras_llm.cli.curating import (
+        STATUS,
+        engine_of,
+        show_speed,
+        show_status,
+    )
+    from keras_llm.executors import open_executor
 
+    if paths and paths[0] == STATUS:
+        show_status(paths[1:])
+        return
     check_output(output, force)
     steps = options.Asked(
         minimum_length=minimum_length,
@@ -105,7 +132,14 @@ def curate(
         opt_out=opt_out,
     ).steps()
     sources = _sources(paths, standard_library, text_field, encoding, bad_bytes)
-    done = data.curate(sources, output, heldout, seed, steps)
+    asked = engine_of(sources, engine, workers, scheduler)
+    with open_executor(asked, workers, scheduler) as executor:
+        done = data.curate_shards(
+            *(sources, output, executor, heldout, seed, steps),
+            work=work,
+            restart=force,
+        )
+    show_speed(output)
     report(
         f"Curated {output}",
         _corpus_facts(done),
@@ -170,7 +204,11 @@ def tokenize(
     )
 
 
-@verb("keras-llm pack runs/corpus --context-length 512")
+@verb(
+    "keras-llm pack runs/corpus --context-length 512",
+    "keras-llm pack runs/corpus --workers 8",
+    "keras-llm pack runs/corpus --engine dask --scheduler tcp://host:8786",
+)
 def pack(
     corpus: Corpus = Path("runs/corpus"),
     tokenizer: Annotated[
@@ -182,18 +220,30 @@ def pack(
     context_length: Annotated[
         int, typer.Option(help="Tokens that the model sees at once.")
     ] = 512,
+    workers: Workers = None,
+    engine: Engine = None,
+    scheduler: Scheduler = None,
+    work: Work = None,
     force: Force = False,
 ) -> None:
     """Pack documents into rows of one length, with hashes in a manifest.
 
     Documents that share a row do not see each other: their segments are kept.
+    With --workers or --engine, what a killed run did is not done again, and
+    the rows are the same bytes.
     """
     from keras_llm.data import pack_corpus
     from keras_llm.tokenizers import load_host
 
     check_output(output, force)
     encoder = load_host(tokenizer)
-    manifest = pack_corpus(corpus, encoder, output, context_length)
+    with asked_executor(engine, workers, scheduler, work) as executor:
+        place = work_of(output, work) if executor else None
+        manifest = pack_corpus(
+            *(corpus, encoder, output, context_length),
+            executor=executor,
+            work=place,
+        )
     report(
         f"Packed {output}",
         {"context length": context_length, **_row_facts(manifest)},
@@ -202,7 +252,7 @@ def pack(
 
 
 def _sources(
-    paths: list[Path] | None,
+    paths: list[str] | None,
     standard_library: bool,
     text_field: str,
     encoding: str,
