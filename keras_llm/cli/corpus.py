@@ -16,7 +16,6 @@ from keras_llm.cli.data_engine import (
     asked_executor,
     work_of,
 )
-from keras_llm.errors import InputError
 
 Corpus = Annotated[
     Path, typer.Argument(help="The folder that `keras-llm curate` wrote.")
@@ -106,9 +105,11 @@ def curate(
     from keras_llm import data
     from keras_llm.cli.curating import (
         STATUS,
+        corpus_facts,
         engine_of,
         show_speed,
         show_status,
+        sources_of,
     )
     from keras_llm.executors import open_executor
 
@@ -131,7 +132,9 @@ def curate(
         licenses=licenses,
         opt_out=opt_out,
     ).steps()
-    sources = _sources(paths, standard_library, text_field, encoding, bad_bytes)
+    sources = sources_of(
+        paths, standard_library, text_field, encoding, bad_bytes
+    )
     asked = engine_of(sources, engine, workers, scheduler)
     with open_executor(asked, workers, scheduler) as executor:
         done = data.curate_shards(
@@ -142,7 +145,7 @@ def curate(
     show_speed(output)
     report(
         f"Curated {output}",
-        _corpus_facts(done),
+        corpus_facts(done),
         command("tokenize", output),
     )
 
@@ -249,43 +252,6 @@ def pack(
         {"context length": context_length, **_row_facts(manifest)},
         command("train", output, "--tokenizer", tokenizer),
     )
-
-
-def _sources(
-    paths: list[str] | None,
-    standard_library: bool,
-    text_field: str,
-    encoding: str,
-    bad_bytes: str,
-) -> Any:
-    """Returns the documents of the paths or of the standard library."""
-    from keras_llm import data
-
-    if bool(paths) == standard_library:
-        raise InputError(
-            "Expected either files and folders with text or "
-            f"--standard-library. Received: {'both' if paths else 'neither'}. "
-            "Name what the corpus is to be made of."
-        )
-    if standard_library:
-        return data.standard_library()
-    return data.read_documents(
-        *paths or (), text_field=text_field, encoding=encoding, errors=bad_bytes
-    )
-
-
-def _corpus_facts(done: Any) -> dict[str, Any]:
-    """Says what came in, what was dropped and why, and what is left."""
-    facts: dict[str, Any] = {}
-    for counts in done.steps:
-        facts.update({f"changed: {k}": n for k, n in counts.changed.items()})
-        facts.update({f"dropped: {k}": n for k, n in counts.dropped.items()})
-        facts.update({f"found: {k}": n for k, n in counts.found.items()})
-    for name, side in (("train", done.train), ("held out", done.heldout)):
-        if side:
-            facts[f"{name} documents"] = side.documents
-            facts[f"{name} bytes"] = side.bytes
-    return facts
 
 
 def _bytes_per_token(corpus: Path, tokenizer: Any) -> float:

@@ -8,11 +8,12 @@ import typer
 
 from keras_llm.errors import InputError
 
-CLEANING, QUALITY, COPIES, RIGHTS = (
+CLEANING, QUALITY, COPIES, RIGHTS, MACHINES = (
     "Cleaning",
     "Quality",
     "Duplicates",
     "Privacy and rights",
+    "Many cores, many machines",
 )
 
 Clean = Annotated[
@@ -101,6 +102,39 @@ OptOut = Annotated[
         help="Addresses, domains and hashes of documents to leave out, a line "
         "each.",
         rich_help_panel=RIGHTS,
+    ),
+]
+
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share the work. Default: one per processor; "
+        "less than 16 MB of files are curated without.",
+        rich_help_panel=MACHINES,
+    ),
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(
+        help="Who does the work: local (processes here, the default), dask, "
+        "beam, or inline (this process).",
+        rich_help_panel=MACHINES,
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Of dask: the address of a running cluster, tcp://HOST:8786. Of "
+        "beam: the options of the pipeline.",
+        rich_help_panel=MACHINES,
+    ),
+]
+Work = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of what is done so far, which all machines see. Default: "
+        "OUTPUT.work; it is removed at the end.",
+        rich_help_panel=MACHINES,
     ),
 ]
 
