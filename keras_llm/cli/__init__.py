@@ -9,6 +9,7 @@ from keras_llm.cli import (  # noqa: F401
     corpus,
     corpus_report,
     data_inspect,
+    data_mix,
     data_rows,
     data_service,
     estimate,

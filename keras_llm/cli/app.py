@@ -28,7 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
 PANELS = {
     "All steps at once": ("quickstart",),
-    "One step at a time": VERBS,
+    "One step at a time": (*VERBS[:3], "mix", *VERBS[3:]),
     "Tune": ("finetune",),
     "Which is better": ("compare",),
     "Bring, look, make smaller": (

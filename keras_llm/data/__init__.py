@@ -36,6 +36,16 @@ from keras_llm.data.hold_out import hold_out
 from keras_llm.data.manifest import Manifest
 from keras_llm.data.markup import html_leftovers
 from keras_llm.data.merging import merge_rows
+from keras_llm.data.mixtures import (
+    Mixture,
+    MixturePlan,
+    capped_tokens,
+    mix,
+    pack_parts,
+    row_scores,
+    temperature_weights,
+    weight_schedule,
+)
 from keras_llm.data.pack import PackCounts, Row, pack
 from keras_llm.data.personal import Span, privacy
 from keras_llm.data.quality import (
@@ -77,6 +87,8 @@ __all__ = [
     "DataService",
     "Document",
     "Manifest",
+    "Mixture",
+    "MixturePlan",
     "PackCounts",
     "QualityModel",
     "Reader",
@@ -93,6 +105,7 @@ __all__ = [
     "boilerplate_lines",
     "c4_paragraphs",
     "c4_quality",
+    "capped_tokens",
     "control_characters",
     "curate",
     "curate_shards",
@@ -117,11 +130,13 @@ __all__ = [
     "make_step",
     "merge_rows",
     "minimum_length",
+    "mix",
     "near_duplicates",
     "open_rows",
     "opt_out",
     "pack",
     "pack_corpus",
+    "pack_parts",
     "positions_of",
     "privacy",
     "published",
@@ -134,14 +149,17 @@ __all__ = [
     "row_dataset",
     "row_indices",
     "row_statistics",
+    "row_scores",
     "semantic_duplicates",
     "shuffle_rows",
     "sources",
     "split_long",
     "standard_library",
+    "temperature_weights",
     "text_rows",
     "training_arrays",
     "view_row",
+    "weight_schedule",
     "white_space",
     "write_jsonl",
     "write_parquet",
