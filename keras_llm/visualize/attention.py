@@ -16,6 +16,7 @@ from keras_llm.visualize.observing import (
     observe,
     read_text,
 )
+from keras_llm.visualize.palette import name_tokens
 
 KERAS = (keras.layers.MultiHeadAttention, keras.layers.GroupQueryAttention)
 NAMED = 40  # tokens up to which each has its name beside the map
@@ -110,7 +111,8 @@ def attention_figure(
     for axes, head in zip(panels, chosen, strict=False):
         image = axes.imshow(weights[head], vmin=0, vmax=1, cmap="Blues")
         axes.set_title(f"head {head}", fontsize=9)
-        _name_tokens(axes, labels)
+        if not name_tokens(axes, labels, NAMED):
+            axes.set(xlabel="looked at (position)", ylabel="token (position)")
     figure.colorbar(image, ax=panels.tolist(), label="attention weight")
     figure.suptitle(name)
     return figure
@@ -136,12 +138,3 @@ def _index(what: str, index: int, count: int) -> int:
             f"Expected a {what} from 0 to {count - 1}. Received: {index}."
         )
     return index % count
-
-
-def _name_tokens(axes: Any, labels: Sequence[str]) -> None:
-    if len(labels) > NAMED:
-        axes.set(xlabel="looked at (position)", ylabel="token (position)")
-        return
-    places = range(len(labels))
-    axes.set_xticks(places, labels, rotation=90, fontsize=7)
-    axes.set_yticks(places, labels, fontsize=7)

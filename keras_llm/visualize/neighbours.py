@@ -11,6 +11,7 @@ import numpy as np
 from keras_llm.errors import InputError
 from keras_llm.figures import new_figure
 from keras_llm.visualize.observing import token_label
+from keras_llm.visualize.palette import colour, drawable
 
 KINDS = (keras.layers.Embedding,)  # ReversibleEmbedding is one
 
@@ -101,16 +102,24 @@ def neighbours_figure(
     plane = dict(zip(shown, _principal(table[shown]), strict=True))
     figure = new_figure(8, 6)
     axes = figure.subplots()
-    for colour, (number, group) in enumerate(groups.items()):
-        points = np.array([plane[one] for one in group])
-        axes.scatter(*points.T, color=f"C{colour % 10}", s=14)
-        for one in group:
-            axes.annotate(
-                *(token_label(one, known), plane[one]),
-                color=f"C{colour % 10}",
-                fontsize=11 if one == number else 8,
-                fontweight="bold" if one == number else "normal",
-            )
+    owner = {  # a token of two groups has the colour of the first
+        one: index
+        for index, group in reversed([*enumerate(groups.values())])
+        for one in group
+    }
+    owner |= {number: index for index, number in enumerate(groups)}
+    places = _apart({one: plane[one] for one in owner})
+    for one, index in owner.items():
+        axes.scatter(*plane[one], color=colour(index), s=14)
+        axes.annotate(
+            *(drawable(token_label(one, known)), places[one]),
+            xytext=(4, 2),
+            textcoords="offset points",
+            family="monospace",
+            fontsize=11 if one in groups else 8,
+            fontweight="bold" if one in groups else "normal",
+        )
+    axes.margins(x=0.12)
     axes.set(
         xlabel="first principal component", ylabel="second principal component"
     )
@@ -182,6 +191,20 @@ def _token_id(token: Any, tokenizer: Any, count: int) -> int:
             f"Expected an id from 0 to {count - 1}. Received: {token}."
         )
     return int(token)
+
+
+def _apart(plane: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    """Where labels may stand: below one that would cover them."""
+    points = np.array(list(plane.values()))
+    room = np.ptp(points, axis=0) * (0.15, 0.035)
+    placed: dict[int, np.ndarray] = {}
+    for one, point in sorted(plane.items(), key=lambda item: -item[1][1]):
+        for before in placed.values():
+            near = np.abs(point - before) < room
+            if near.all():
+                point = np.array([point[0], before[1] - room[1]])
+        placed[one] = point
+    return placed
 
 
 def _principal(vectors: np.ndarray) -> np.ndarray:

@@ -153,6 +153,21 @@ def token_label(number: int, tokenizer: Any = None) -> str:
     """
     if tokenizer is None or not tokenizer.has_token(number):
         return str(number)  # many models have more ids than tokens
-    text = tokenizer.decode([number])
-    shown = text.replace(" ", "·").replace("\n", "⏎").replace("\t", "⇥")
-    return "".join(c if c.isprintable() else "�" for c in shown) or str(number)
+    return bytes_label(tokenizer.token_bytes(number)) or str(number)
+
+
+def bytes_label(data: bytes) -> str:
+    r"""Returns bytes as a reader sees them: what is no letter is drawn.
+
+    Example:
+
+    >>> bytes_label(b" a\n\xe2")
+    '·a⏎\\xe2'
+    """
+    text = data.decode("utf-8", errors="backslashreplace")
+    for character, shown in ((" ", "·"), ("\n", "⏎"), ("\t", "⇥")):
+        text = text.replace(character, shown)
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode()
+        for c in text
+    )
