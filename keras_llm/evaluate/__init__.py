@@ -105,6 +105,7 @@ _FILES = {
         "Title",
         "Words",
     ),
+    "perplexity_step": ("fit_thresholds", "perplexity_filter"),
     "error_report": ("ErrorReport",),
     "group_tests": ("GroupResult", "compare_groups"),
     "grouping": (
