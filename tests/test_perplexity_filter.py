@@ -10,6 +10,7 @@ import pytest
 
 import keras_llm as kl
 from keras_llm import InputError, model_folder
+from keras_llm.cli.curate_options import Asked
 from keras_llm.data import Counts, Document, keep_percentiles
 from keras_llm.data.staged import verdicts_of
 from keras_llm.evaluate import (
@@ -191,6 +192,34 @@ def test_thresholds_are_percentiles_of_the_sample(folder):
     )
     kept, _ = run(perplexity_filter(folder, low, high), documents())
     assert len(kept) == 2
+
+
+def test_options_of_the_command_line(folder):
+    def made(keep_bits):
+        asked = Asked(perplexity=folder, keep_bits=keep_bits, privacy=True)
+        *_, before, last, privacy = asked.steps()
+        assert privacy.name == "privacy"
+        return before, last
+
+    before, last = made(None)
+    assert before.name == "exact_duplicates"
+    assert last.settings["above"] is None
+    _, last = made("0.5, 3")
+    assert (last.settings["above"], last.settings["below"]) == (0.5, 3)
+    before, last = made("2%,90%")
+    assert before.settings == perplexity_filter(folder).settings
+    assert last.settings == {"field": "bits_per_byte", "low": 2, "high": 90}
+
+
+@pytest.mark.parametrize("text", ["3", "1,2,3", "1%,2", "a,b", ""])
+def test_limits_that_are_no_range(folder, text):
+    with pytest.raises(InputError, match="as 0.8,3, or two percentiles"):
+        Asked(perplexity=folder, keep_bits=text).steps()
+
+
+def test_limits_without_a_model():
+    with pytest.raises(InputError, match="--keep-bits 1,2 alone"):
+        Asked(keep_bits="1,2").steps()
 
 
 def numbered(numbers):

@@ -8,14 +8,7 @@ import typer
 from keras_llm.cli import curate_options as options
 from keras_llm.cli.app import verb
 from keras_llm.cli.console import check_output, command, report
-from keras_llm.cli.data_engine import (
-    Engine,
-    Scheduler,
-    Work,
-    Workers,
-    asked_executor,
-    work_of,
-)
+from keras_llm.cli.data_engine import asked_executor, work_of
 
 Corpus = Annotated[
     Path, typer.Argument(help="The folder that `keras-llm curate` wrote.")
@@ -83,6 +76,8 @@ def curate(
     unit: options.Unit = None,
     languages: options.Languages = None,
     block_list: options.BlockList = None,
+    perplexity: options.Perplexity = None,
+    keep_bits: options.KeepBits = None,
     near_duplicates: options.NearDuplicates = None,
     repeated_lines: options.RepeatedLines = None,
     decontaminate: options.Decontaminate = None,
@@ -125,6 +120,8 @@ def curate(
         unit=unit,
         languages=languages,
         block_list=block_list,
+        perplexity=perplexity,
+        keep_bits=keep_bits,
         near_duplicates=near_duplicates,
         repeated_lines=repeated_lines,
         decontaminate=tuple(decontaminate or ()),
@@ -223,24 +220,25 @@ def pack(
     context_length: Annotated[
         int, typer.Option(help="Tokens that the model sees at once.")
     ] = 512,
-    workers: Workers = None,
-    engine: Engine = None,
-    scheduler: Scheduler = None,
-    work: Work = None,
+    workers: options.Workers = None,
+    engine: options.Engine = None,
+    scheduler: options.Scheduler = None,
+    work: options.Work = None,
     force: Force = False,
 ) -> None:
     """Pack documents into rows of one length, with hashes in a manifest.
 
     Documents that share a row do not see each other: their segments are kept.
-    With --workers or --engine, what a killed run did is not done again, and
-    the rows are the same bytes.
+    The rows are the same bytes whoever makes them. With several processes a
+    run that was stopped goes on when it is called again.
     """
     from keras_llm.data import pack_corpus
     from keras_llm.tokenizers import load_host
 
     check_output(output, force)
     encoder = load_host(tokenizer)
-    with asked_executor(engine, workers, scheduler, work) as executor:
+    asked = asked_executor(corpus, engine, workers, scheduler, work)
+    with asked as executor:
         place = work_of(output, work) if executor else None
         manifest = pack_corpus(
             *(corpus, encoder, output, context_length),

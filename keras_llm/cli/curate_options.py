@@ -56,6 +56,23 @@ BlockList = Annotated[
         rich_help_panel=QUALITY,
     ),
 ]
+Perplexity = Annotated[
+    Path | None,
+    typer.Option(
+        help="A small language model of yours, trained on clean text: its "
+        "bits per byte of each document go into the metadata.",
+        rich_help_panel=QUALITY,
+    ),
+]
+KeepBits = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep documents with bits per byte from LOW to HIGH: 0.8,3; or "
+        "between percentiles of the corpus: 2%,90%. Needs --perplexity.",
+        metavar="LOW,HIGH",
+        rich_help_panel=QUALITY,
+    ),
+]
 NearDuplicates = Annotated[
     float | None,
     typer.Option(
@@ -109,7 +126,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         help="Processes that share the work. Default: one per processor; "
-        "less than 16 MB of files are curated without.",
+        "less than 8 MB of files are done without.",
         rich_help_panel=MACHINES,
     ),
 ]
@@ -150,6 +167,8 @@ class Asked:
     unit: str | None = None
     languages: str | None = None
     block_list: Path | None = None
+    perplexity: Path | None = None
+    keep_bits: str | None = None
     near_duplicates: float | None = None
     repeated_lines: int | None = None
     decontaminate: tuple[Path, ...] = ()
@@ -181,6 +200,7 @@ class Asked:
             *self._quality(),
             data.exact_duplicates(),
             *self._copies(),
+            *self._predicted(),
             *([data.privacy()] if self.privacy else []),
         ]
 
@@ -236,6 +256,41 @@ class Asked:
             *([data.near_duplicates(near)] if near is not None else []),
             *([data.decontaminate(benchmarks)] if benchmarks else []),
         ]
+
+    def _predicted(self) -> list[Any]:
+        if self.keep_bits is not None and self.perplexity is None:
+            raise InputError(
+                "Expected --perplexity MODEL with --keep-bits, which judges "
+                f"by a model. Received: --keep-bits {self.keep_bits} alone."
+            )
+        if self.perplexity is None:
+            return []
+        from keras_llm.data import keep_percentiles
+        from keras_llm.evaluate import perplexity_filter
+
+        if self.keep_bits is None:
+            return [perplexity_filter(self.perplexity)]
+        low, high, ranks = _range(self.keep_bits)
+        if not ranks:
+            return [perplexity_filter(self.perplexity, low, high)]
+        return [
+            perplexity_filter(self.perplexity),
+            keep_percentiles("bits_per_byte", low, high),
+        ]
+
+
+def _range(text: str) -> tuple[float, float, bool]:
+    """Returns two numbers, and whether they are percentiles."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        low, high = (float(part.removesuffix("%")) for part in parts)
+        (ranks,) = {part.endswith("%") for part in parts}
+    except ValueError as error:
+        raise InputError(
+            "Expected two numbers for --keep-bits, as 0.8,3, or two "
+            f"percentiles, as 2%,90%. Received: {text!r}."
+        ) from error
+    return low, high, ranks
 
 
 def _split(names: str | None) -> tuple[str, ...]:
