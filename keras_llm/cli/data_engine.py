@@ -1,64 +1,43 @@
-"""The options of verbs whose work can be done by several processes."""
+"""Who packs a corpus: this process, or several."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keras_llm.executors import Executor
 
-Workers = Annotated[
-    int | None,
-    typer.Option(help="Processes that share the work. Default: only this one."),
-]
-Engine = Annotated[
-    str | None,
-    typer.Option(
-        help="Who runs them: local (this machine), dask, beam, or inline "
-        "(none, but it goes on after a kill)."
-    ),
-]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(help="Address of a running cluster: tcp://HOST:8786."),
-]
-Work = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder for what is done so far, on a disk that all workers see. "
-        "Default: OUTPUT.work; it is removed at the end."
-    ),
-]
-
 
 @contextmanager
 def asked_executor(
+    corpus: Path,
     engine: str | None,
     workers: int | None,
     scheduler: str | None,
-    work: Path | None = None,
+    work: Path | None,
 ) -> Iterator["Executor | None"]:
-    """Yields what the options ask for; None where none of them is given.
-
-    With a work folder alone it is this process, so that it can go on.
+    """Yields what the options ask for; None where one block is all there is.
 
     Example:
 
-    >>> with asked_executor(None, None, None) as executor:
+    >>> with asked_executor(Path(), None, None, None, None) as executor:
     ...     executor is None
     True
     """
+    from keras_llm.data.token_blocks import BLOCK_BYTES
     from keras_llm.executors import open_executor
 
-    if engine is None and workers is None and scheduler is None:
-        if work is None:
-            yield None
-            return
+    files = corpus.glob("*.jsonl")
+    large = sum(file.stat().st_size for file in files) > BLOCK_BYTES
+    if engine is None and (large or workers or scheduler):
+        engine = "local"
+    elif engine is None and work:
         engine = "inline"
-    with open_executor(engine or "local", workers, scheduler) as executor:
+    if engine is None:
+        yield None
+        return
+    with open_executor(engine, workers, scheduler) as executor:
         yield executor
 
 
