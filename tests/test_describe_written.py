@@ -239,7 +239,7 @@ def test_the_verb_counts_tokens_and_warns(corpus, tmp_path, monkeypatch):
     assert "tokens" in shown and "Warning: " in shown
     assert "no stated licence" in shown
     (following,) = next_commands(shown.partition("Warning")[0])
-    assert following[0] == "tokenize"
+    assert following[0] == "pack"
     check_verb(following)
     results = json.loads(
         Path("runs/description/report/results.json").read_text()

@@ -74,7 +74,8 @@ def describe(
         sample_megabytes << 20,
         seed,
     )
-    report(f"Described {corpus}", _facts(done), command(*_next(corpus)))
+    following = command(*_next(corpus, tokenizer))
+    report(f"Described {corpus}", _facts(done), following)
     console = Console(highlight=False, soft_wrap=True)
     for warning in done.warnings:
         console.print(f"Warning: {warning}", style="yellow", markup=False)
@@ -103,7 +104,10 @@ def _facts(done: Any) -> dict[str, Any]:
     return facts
 
 
-def _next(corpus: Path) -> tuple[Any, ...]:
-    """A curated corpus can be tokenized, other files curated."""
-    curated = (corpus / "curate.json").is_file()
-    return ("tokenize", corpus) if curated else ("curate", corpus)
+def _next(corpus: Path, tokenizer: Path | None) -> tuple[Any, ...]:
+    """Files are curated, a curated corpus tokenized, and then packed."""
+    if not (corpus / "curate.json").is_file():
+        return ("curate", corpus)
+    if tokenizer is None:
+        return ("tokenize", corpus)
+    return ("pack", corpus, "--tokenizer", tokenizer)

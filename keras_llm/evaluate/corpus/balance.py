@@ -13,6 +13,7 @@ MOST_COPIES = 0.05
 MOST_LINES = 0.2
 PRONOUNS = (1 / 3, 2 / 3)  # bounds of the share of either
 MANY_IN_ONE = 0.1  # share of one document of all words
+FEW_DOCUMENTS = 20  # of fewer, one has a large share by nature
 
 
 def balance_warnings(description: CorpusDescription) -> list[str]:
@@ -112,7 +113,8 @@ def _copies(found: Mapping[str, Any]) -> Iterator[str]:
 
 def _giant(description: CorpusDescription) -> Iterator[str]:
     longest, words = description.lengths["largest"], description.words
-    if description.documents > 1 and longest > MANY_IN_ONE * words:
+    many = description.documents >= FEW_DOCUMENTS
+    if many and longest > MANY_IN_ONE * words:
         yield (
             f"The longest document has {_percent(longest / words)} of all "
             "words. The step split_long cuts it into parts."

@@ -1,5 +1,6 @@
 """describe_corpus: one pass over documents, and what a sample adds to it."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -118,13 +119,28 @@ def _groups(tally: Tally, tokens: bool) -> dict[str, list[dict[str, Any]]]:
     whole = max(tally.sums[1], 1)
     found: dict[str, list[dict[str, Any]]] = {}
     for kind, sums in tally.groups.items():
-        for name, values in sums.largest():
+        rows = sums.largest()
+        names = _without_folder([name for name, _ in rows])
+        for name, (_, values) in zip(names, rows, strict=True):
             row: dict[str, Any] = {"name": name}
             row |= dict(zip(QUANTITIES, values, strict=True))
             row["tokens"] = row["tokens"] if tokens else None
             row["share"] = values[1] / whole
             found.setdefault(kind, []).append(row)
     return found
+
+
+def _without_folder(names: Sequence[str]) -> list[str]:
+    """Paths as seen from the folder that they have in common: where that is
+    on this machine is nobody's business."""
+    paths = [name for name in names if os.path.isabs(name)]
+    if not paths:
+        return list(names)
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [
+        os.path.relpath(name, common) if os.path.isabs(name) else name
+        for name in names
+    ]
 
 
 def _lengths(tally: Tally) -> dict[str, Any]:

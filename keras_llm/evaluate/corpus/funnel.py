@@ -101,7 +101,10 @@ class CurationFunnel:
             return [Words("No step is recorded.")]
         sides = [("training", self.train), ("held out", self.heldout)]
         drops = [
-            {**row, "share": f"{100 * row['share']:.1f} %"}
+            {
+                **{key: row[key] for key in ("step", "reason", "documents")},
+                "% of those that came": 100 * row["share"],
+            }
             for row in self.drops()[:REASONS]
         ]
         changes = [
@@ -115,6 +118,12 @@ class CurationFunnel:
                 [one["documents_out"] for one in self.steps],
                 "documents",
                 "Documents that each step left.",
+            ),
+            bars(
+                [one["step"] for one in self.steps],
+                [one["bytes_out"] / 1e6 for one in self.steps],
+                "megabytes",
+                "Text that each step left.",
             ),
             Table([_shown(one) for one in self.steps], "Step by step."),
             *([Title("Dropped"), Table(drops)] if drops else []),
@@ -180,5 +189,5 @@ def _shown(step: Mapping[str, Any]) -> dict[str, Any]:
         "changed": sum(step["changed"].values()),
         "documents out": step["documents_out"],
         "bytes out": left,
-        "bytes kept": f"{100 * left / came:.1f} %" if came else None,
+        "% of bytes": 100 * left / came if came else None,
     }

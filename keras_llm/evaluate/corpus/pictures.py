@@ -8,6 +8,7 @@ from keras_llm.figures import new_figure
 
 WIDTH = 6.0  # inches: still to be read on a phone
 SHOWN = 15  # bars of a picture
+LEAST = 0.5  # where 0 stands on a logarithmic scale
 NAME = 38  # characters of a name
 
 
@@ -61,9 +62,10 @@ def histogram(
     figure = new_figure(WIDTH, 3.2)
     axes = figure.subplots()
     edges = [row["from"] for row in rows] + [rows[-1]["to"]]
-    axes.stairs([row["documents"] for row in rows], edges, fill=True)
     if log:
-        axes.set_xscale("symlog" if edges[0] <= 0 else "log")
+        edges = [max(edge, LEAST) for edge in edges]
+        _plain_log(axes, edges[-1] / edges[0])
+    axes.stairs([row["documents"] for row in rows], edges, fill=True)
     axes.set(xlabel=label, ylabel="documents")
     axes.grid(alpha=0.3)
     axes.set_axisbelow(True)
@@ -98,6 +100,17 @@ def heaps_curve(vocabulary: Mapping[str, Any], caption: str) -> Picture:
     axes.set(xlabel="words read", ylabel="different words")
     axes.grid(alpha=0.3)
     return Picture(figure, caption)
+
+
+def _plain_log(axes: Any, span: float) -> None:
+    """A logarithmic scale with whole numbers, as many as there is room for."""
+    from matplotlib import ticker
+
+    axes.set_xscale("log")
+    subs = (1, 2, 5) if span < 1000 else (1,)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=subs))
+    axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _short(name: str) -> str:

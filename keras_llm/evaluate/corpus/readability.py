@@ -62,7 +62,7 @@ def syllables(word: str) -> int:
     """Returns the syllables of an English word, one at least.
 
     They are counted by spelling: groups of vowels without silent endings.
-    For 9 in 10 words of a text that is what a dictionary of pronunciations
+    For 98 in 100 words of a text that is what a dictionary of pronunciations
     says; see docs/corpus_report.md.
 
     Example:

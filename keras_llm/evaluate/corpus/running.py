@@ -7,14 +7,15 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-_FINE = 8  # bins of a factor of two
+_FINE = 32  # bins of a factor of two
+_COARSE = 4  # bins that a histogram puts together
 Item = TypeVar("Item")
 
 
 class Lengths:
     """A histogram of whole numbers of any size, on a logarithmic scale.
 
-    Eight bins of a factor of two: a quantile is off by 4.5 % at most.
+    32 bins of a factor of two: a quantile is off by 1.1 % at most.
 
     Source: Masson et al. 2019, "DDSketch", https://arxiv.org/abs/1908.10693.
 
@@ -24,7 +25,7 @@ class Lengths:
     >>> for value in (0, 100, 100, 1000):
     ...     lengths.add(value)
     >>> round(lengths.quantile(0.5)), lengths.smallest, lengths.largest
-    (103, 0, 1000)
+    (100, 0, 1000)
     """
 
     def __init__(self) -> None:
@@ -50,9 +51,12 @@ class Lengths:
 
     def histogram(self) -> list[tuple[float, float, int]]:
         """Returns from, to (not included) and how many, without gaps."""
+        joined: Counter[int] = Counter()
+        for place, count in self._bins.items():
+            joined[place // _COARSE] += count
         return [
-            (*_ends(place), self._bins[place])
-            for place in range(min(self._bins), max(self._bins) + 1)
+            (_edge(place), _edge(place + 1), joined[place])
+            for place in range(min(joined), max(joined) + 1)
         ]
 
 
@@ -149,12 +153,10 @@ def _bin(value: int) -> int:
     return math.floor(math.log2(value) * _FINE) if value else -1
 
 
-def _ends(place: int) -> tuple[float, float]:
-    if place < 0:
-        return 0.0, 1.0
-    return 2 ** (place / _FINE), 2 ** ((place + 1) / _FINE)
+def _edge(place: int) -> float:
+    """Where a bin of the histogram begins; below 1 is nothing but 0."""
+    return 2 ** (place * _COARSE / _FINE) if place >= 0 else 0.0
 
 
 def _middle(place: int) -> float:
-    low, high = _ends(place)
-    return 0.0 if place < 0 else math.sqrt(low * high)
+    return 2 ** ((place + 0.5) / _FINE) if place >= 0 else 0.0

@@ -26,7 +26,8 @@ KINDS = {
     "license": "Licences",
     "year": "Years",
 }
-WORDS_SHOWN = 30
+WORDS_SHOWN = 20
+LINES_SHOWN = 10
 SHORT_LINE = 80
 
 
@@ -72,11 +73,11 @@ def _sizes(description: CorpusDescription) -> list[Block]:
     if found.tokens is not None:
         row["tokens"] = found.tokens
     text = (
-        f"Words are what white space parts. Of all bytes, one is worth "
-        f"{packed['byte_entropy']:.2f} bits by itself; "
-        f"{_bits(packed['xz_bits_per_byte'])} under xz -9, on "
-        f"{packed['xz_bytes']:,} bytes of the sample. The sample is "
-        f"{found.sample['documents']:,} of the documents, "
+        "Words are what white space separates. A byte by itself tells "
+        f"{packed['byte_entropy']:.2f} bits; xz -9 needs "
+        f"{_bits(packed['xz_bits_per_byte'])} for one, on "
+        f"{packed['xz_bytes']:,} bytes of the sample. The sample: "
+        f"{found.sample['documents']:,} documents, "
         f"{found.sample['bytes']:,} bytes, drawn with the seed "
         f"{found.sample['seed']}."
     )
@@ -129,8 +130,9 @@ def _tokens_per_byte(rows: Sequence[Mapping[str, Any]]) -> Block:
 
 
 def _group_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {name: value for name, value in row.items() if value is not None}
-    return {**shown, "share": f"{100 * row['share']:.1f} %"}
+    sizes = {name: value for name, value in row.items() if value is not None}
+    del sizes["share"]
+    return {**sizes, "% of the bytes": 100 * row["share"]}
 
 
 def _lengths(description: CorpusDescription) -> list[Block]:
@@ -141,13 +143,13 @@ def _lengths(description: CorpusDescription) -> list[Block]:
         for q, value in lengths["quantiles"].items()
     }
     row |= {"longest": lengths["largest"], "mean": lengths["mean"]}
-    caption = "Lengths of the documents in words; quantiles within 5 %."
+    caption = "Lengths of the documents in words; quantiles within 1.1 %."
     return [
         Title("Lengths"),
         histogram(
             lengths["histogram"],
             "words",
-            "Documents by their number of words.",
+            "Documents by their number of words, on a logarithmic scale.",
             log=True,
         ),
         Table([row], caption),
@@ -172,7 +174,7 @@ def _vocabulary(description: CorpusDescription) -> list[Block]:
         )
     caption = "Word forms in lower case, all languages together."
     top = [
-        {**one, "share": f"{100 * one['share']:.2f} %"}
+        {"word": one["name"], "count": one["count"], "%": 100 * one["share"]}
         for one in words["top"][:WORDS_SHOWN]
     ]
     beyond = words["top_error"]
@@ -238,7 +240,7 @@ def _duplicates(description: CorpusDescription) -> list[Block]:
     blocks: list[Block] = [Title("Repetition"), Table([row]), Words(text)]
     lines = [
         {"line": one["name"][:SHORT_LINE], "count": one["count"]}
-        for one in found["top_lines"]
+        for one in found["top_lines"][:LINES_SHOWN]
     ]
     return blocks + ([Table(lines, "Lines said most often.")] if lines else [])
 

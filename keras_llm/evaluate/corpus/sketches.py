@@ -16,8 +16,8 @@ class Distinct:
     Up to `capacity` different names are counted exactly. Beyond that only
     names whose hash ends in enough zero bits are kept; of those every
     occurrence is counted, so that shares of names by frequency are right
-    but for chance. The standard error of `estimate` is some
-    `1 / sqrt(capacity / 2)` of it: 0.4 % of 100,000.
+    but for chance. The standard error of `estimate` is at most some
+    `sqrt(2 / capacity)` of it: 0.4 % with the default capacity.
 
     Args:
         capacity: Names held in memory.
