@@ -10,7 +10,9 @@ from keras_llm.model import build_decoder
 from keras_llm.sampling import controls_for, sample
 from keras_llm.tokenizers import HostTokenizer, Vocabulary, load_host
 from keras_llm.visualize import (
+    attention_figure,
     log_figure,
+    logit_lens_figure,
     merge_steps,
     merge_tree_figure,
     run_samples,
@@ -18,10 +20,18 @@ from keras_llm.visualize import (
     sampling_stages,
     text_tokens,
     token_figure,
+    token_loss_figure,
     training_curves,
     training_figure,
 )
 
+CONFIG = DecoderConfig(
+    vocabulary_size=9,
+    context_length=16,
+    num_layers=1,
+    hidden_dim=8,
+    num_heads=2,
+)
 TEXT = "a rose is a rose\nand 🌹 <|end|>"
 
 
@@ -77,9 +87,17 @@ def test_boxes_of_tokens_do_not_overlap_and_stay_inside(gpt2):
     assert min(rows) > axes.get_ylim()[0]
 
 
-def test_letters_without_a_glyph_have_their_number(tokenizer, tmp_path):
-    figure = token_figure("\u6f22", tokenizer)  # filterwarnings = error
-    figure.savefig(tmp_path / "a.png")
+def test_letters_without_a_glyph_have_their_number(tmp_path):
+    # matplotlib warns of a missing glyph, and warnings are errors here.
+    tokenizer = HostTokenizer.train(["\u6f22"] * 3, 263, progress=False)
+    config = CONFIG.replace(vocabulary_size=tokenizer.vocabulary_size)
+    lm = CausalLM(build_decoder(config), tokenizer)
+    text = "\u6f22 \u6f22"
+    for draw in (attention_figure, logit_lens_figure, token_loss_figure):
+        draw(lm, text).savefig(tmp_path / "a.png")
+    (axes,) = token_figure(text, tokenizer).axes
+    assert axes.texts[1].get_text() == "\\u6f22"
+    axes.figure.savefig(tmp_path / "a.png")
 
 
 WORDS = (" unhappily", "tokenization", "naïve", " the", "x", "🌹", "aaaaaaa")
@@ -193,13 +211,7 @@ def test_the_last_stage_is_what_generation_draws_from():
 
 
 def test_a_model_continues_its_prompt(tokenizer):
-    config = DecoderConfig(
-        vocabulary_size=tokenizer.vocabulary_size,
-        context_length=16,
-        num_layers=1,
-        hidden_dim=8,
-        num_heads=2,
-    )
+    config = CONFIG.replace(vocabulary_size=tokenizer.vocabulary_size)
     lm = CausalLM(build_decoder(config), tokenizer)
     ids = lm.encode_prompt("a rose")
     settings = GenerationSettings(repetition_penalty=1.3)
@@ -299,15 +311,7 @@ def test_a_figure_goes_to_tensorboard(tmp_path, run):
 
 
 def test_mistakes_are_sentences(tokenizer, tmp_path):
-    model = build_decoder(
-        DecoderConfig(
-            vocabulary_size=9,
-            context_length=8,
-            num_layers=1,
-            hidden_dim=8,
-            num_heads=2,
-        )
-    )
+    model = build_decoder(CONFIG)
     greedy = GenerationSettings()
     cases = {
         "Expected one word": lambda: merge_steps("a rose", tokenizer),

@@ -1,8 +1,8 @@
-"""Pictures of a model at work: one call, one matplotlib figure.
+"""Pictures of models, texts and runs: one call, one matplotlib figure.
 
-The functions take any Keras model from tokens to logits, or a `CausalLM`, with
-a text or with ids. Each picture has a function beside it that returns its
-numbers.
+What shows a model at work takes any Keras model from tokens to logits, or a
+`CausalLM`, with a text or with ids; what shows a plan takes a config or
+settings. Each picture has a function beside it that returns its numbers.
 """
 
 from keras_llm.lazy import lazy

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_llm.config import DecoderConfig
+from keras_llm.config import GLOBAL, LOCAL, DecoderConfig
 from keras_llm.errors import InputError
 from keras_llm.estimate import BITS, kv_cache_bytes
 from keras_llm.figures import new_figure
@@ -62,21 +62,23 @@ def cache_sizes(
             f"{list(contexts)!r:.60}."
         )
     heads, groups = config.num_heads, config.num_kv_heads
-    kinds = {f"MHA, {heads} heads": config.replace(num_kv_heads=heads)}
+    whole = config.replace(pattern=GLOBAL)
+    kinds = {f"MHA, {heads} heads": whole.replace(num_kv_heads=heads)}
     if 1 < groups < heads:
-        kinds[f"GQA, {groups} of {heads}"] = config
+        kinds[f"GQA, {groups} of {heads}"] = whole
     if heads > 1:
-        kinds[f"MQA, 1 of {heads}"] = config.replace(num_kv_heads=1)
+        kinds[f"MQA, 1 of {heads}"] = whole.replace(num_kv_heads=1)
     if window := window or config.window:
-        local = "L" in config.pattern
+        local = LOCAL in config.pattern
         pattern = config.pattern if local else PATTERN
         few = config.replace(pattern=pattern, window=window)
-        share = f"{few.layer_kinds.count('L')} of {few.num_layers} layers"
+        share = f"{few.layer_kinds.count(LOCAL)} of {few.num_layers} layers"
         name = f"{groups} of {heads}, {share} see {window:,}"
         kinds[name] = few
     found = {
         name: np.array(
-            [_bytes(one, tokens, dtype, name) for tokens in contexts], "float64"
+            [kv_cache_bytes(one, n, dtype, rolling=True) for n in contexts],
+            "float64",
         )
         for name, one in kinds.items()
     }
@@ -138,8 +140,3 @@ def _powers(longest: int) -> list[int]:
     last = longest.bit_length() - 1
     powers = [2**n for n in range(max(last - 8, 0), last + 1)]
     return powers if powers[-1] == longest else [*powers, longest]
-
-
-def _bytes(config: DecoderConfig, tokens: int, dtype: str, name: str) -> int:
-    """A cache that keeps a window only, where that is what is asked."""
-    return kv_cache_bytes(config, tokens, dtype, rolling="see" in name)

@@ -16,6 +16,7 @@ from keras_llm.visualize.observing import (
     read_text,
     token_label,
 )
+from keras_llm.visualize.palette import drawable
 
 Head = Callable[[Any], Any]
 
@@ -134,7 +135,11 @@ def logit_lens_figure(
         for column, number in enumerate(layer.best):
             comes = column + 1 < len(ids) and ids[column + 1] == number
             axes.text(
-                *(column, row, token_label(int(number), tokenizer)[:10]),
+                *(
+                    column,
+                    row,
+                    drawable(token_label(int(number), tokenizer))[:10],
+                ),
                 ha="center",
                 va="center",
                 fontsize=7,
@@ -142,6 +147,7 @@ def logit_lens_figure(
                 fontweight="bold" if comes else "normal",
             )
     axes.set_yticks(range(len(found)), [layer.name for layer in found])
+    labels = [drawable(label) for label in labels]
     axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     axes.set_xlabel("token read")
     figure.colorbar(image, label="probability of the likeliest")

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_llm.figures import new_figure
 from keras_llm.visualize.observing import read_text
+from keras_llm.visualize.palette import drawable
 
 LINE = 84  # letters of a line of the picture
 _LETTER = 0.095  # width in inches of a letter of the font below
@@ -64,6 +65,7 @@ def token_loss_figure(model: Any, text: Any, tokenizer: Any = None) -> Any:
     ['1', '2']
     """
     labels, losses = token_losses(model, text, tokenizer)
+    labels = [drawable(label) for label in labels]
     lines = wrapped(labels)
     figure = new_figure(_LETTER * (LINE + 8), _HEIGHT * len(lines) + 0.9)
     axes = figure.subplots()

@@ -11,7 +11,7 @@ from keras_llm.errors import InputError
 from keras_llm.figures import new_figure
 from keras_llm.layers import CausalMask
 from keras_llm.visualize.observing import token_label
-from keras_llm.visualize.palette import COLOURS, drawable, name_tokens
+from keras_llm.visualize.palette import COLOURS, name_tokens
 
 _HIDDEN, _PADDING = "#f4f4f4", "#bbbbbb"
 Packed = Row | Mapping[str, Any]
@@ -82,7 +82,7 @@ def mask_figure(
     if window is not None:
         masks[f"local layers, window {window}"] = row_mask(row, window)
     labels = [
-        drawable(token_label(int(token), tokenizer)) if segment else "pad"
+        token_label(int(token), tokenizer) if segment else "pad"
         for token, segment in zip(tokens, segments, strict=True)
     ]
     figure = new_figure(4.6 * len(masks), 4.8)

@@ -107,7 +107,7 @@ def name_tokens(axes: Any, labels: Sequence[str], most: int = 40) -> bool:
     """
     if len(labels) > most:
         return False
-    places = range(len(labels))
+    places, labels = range(len(labels)), [drawable(one) for one in labels]
     axes.set_xticks(places, labels, rotation=90, fontsize=7)
     axes.set_yticks(places, labels, fontsize=7)
     return True
