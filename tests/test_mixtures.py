@@ -17,12 +17,13 @@ from keras_llm.data import (
     Document,
     Mixture,
     curate,
+    merge_rows,
     mix,
     open_rows,
     pack_corpus,
-    pack_parts,
     row_dataset,
     row_scores,
+    shuffle_rows,
     weight_schedule,
 )
 from keras_llm.data.mixtures.plan import MIXTURE, ORDER
@@ -302,7 +303,9 @@ def test_what_cannot_be_mixed_is_refused(sources, tmp_path, options, said):
 
 def test_sources_must_go_together(sources, mixed, tmp_path):
     pack_corpus([Document("1 2 3", "")], tiny_run.Words(), tmp_path / "a", 9)
-    with pytest.raises(InputError, match="one row_length. Received: 9 in"):
+    with pytest.raises(
+        InputError, match=r"web \(row_length 9\). Received: .*10"
+    ):
         mix({**sources, "a": tmp_path / "a"}, tmp_path / "m")
     with pytest.raises(InputError, match="a mixture. Name its sources"):
         mix({"m": mixed.folder}, tmp_path / "m")
@@ -310,29 +313,13 @@ def test_sources_must_go_together(sources, mixed, tmp_path):
         mix({}, tmp_path / "m")
 
 
-def test_a_corpus_is_packed_by_language(tmp_path):
-    texts = [(str(n), language) for n in range(20) for language in ("en", "fi")]
-    documents = [
-        Document(f"{n} 7 {i}", "", language=language if int(n) else None)
-        for i, (n, language) in enumerate(texts)
-    ]
-    curate(documents, tmp_path / "corpus", heldout=0.3, steps=[])
-    parts = pack_parts(
-        tmp_path / "corpus", tiny_run.Words(), tmp_path / "parts", 8
-    )
-    assert set(parts) == {"en", "fi", "unknown"}
-    sides = [open_rows(parts[name], "heldout").info for name in ("en", "fi")]
-    train = [open_rows(path).info for path in parts.values()]
-    found = sum(one.documents for one in train)
-    report = json.loads((tmp_path / "corpus" / "curate.json").read_text())
-    assert found == report["train"]["documents"]
-    assert (
-        sum(one.documents for one in sides) <= (report["heldout"]["documents"])
-    )
-    assert {path.name for path in (tmp_path / "parts").iterdir()} == set(parts)
-    (tmp_path / "parts" / "mine").mkdir()
-    with pytest.raises(InputError, match=r"holds other files.*mine"):
-        pack_parts(tmp_path / "corpus", tiny_run.Words(), tmp_path / "parts", 8)
+def test_a_mixture_is_not_shuffled_but_its_sources_merge(mixed, tmp_path):
+    with pytest.raises(InputError, match="a mixture, which is shuffled alre"):
+        shuffle_rows(mixed.folder, tmp_path / "m")
+    merge_rows([mixed.folder], tmp_path / "m")
+    rows = open_rows(tmp_path / "m")
+    assert len(rows) == sum(source.rows for source in mixed.plan.sources)
+    rows.verify()
 
 
 def test_the_verb_mixes(sources, tmp_path):

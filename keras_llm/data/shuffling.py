@@ -95,6 +95,12 @@ def shuffle_rows(
         work.mkdir()
         for split in before.splits:
             rows = open_rows(folder, split)
+            if rows.ordered:
+                raise InputError(
+                    "Expected rows without an order of their own. Received: "
+                    f"{folder}, a mixture, which is shuffled already. Shuffle "
+                    "its sources, then mix them."
+                )
             buckets = _deal(rows, seed, memory, work)
             ordered = track(
                 _sorted(buckets, _record(rows)), f"writing {split}", len(rows)

@@ -3,10 +3,10 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
 from pathlib import Path
 
 from keras_llm.data.manifest import MANIFEST, Manifest, RowSplit, Shard
+from keras_llm.data.merging import added_up
 from keras_llm.data.rows import Rows
 from keras_llm.files import sha256_of
 
@@ -22,11 +22,9 @@ def merged_manifest(opened: Mapping[str, Rows], folder: Path) -> Manifest:
 
     Example: `mix` writes one.
     """
-    sides: dict[str, list[RowSplit]] = {}
-    for rows in opened.values():
-        for name, side in rows.manifest.splits.items():
-            shards = tuple(_moved(s, rows.folder, folder) for s in side.shards)
-            sides.setdefault(name, []).append(replace(side, shards=shards))
+    names = dict.fromkeys(
+        name for rows in opened.values() for name in rows.manifest.splits
+    )
     return replace(
         next(iter(opened.values())).manifest,
         recipe={
@@ -36,23 +34,20 @@ def merged_manifest(opened: Mapping[str, Rows], folder: Path) -> Manifest:
                 for name, rows in opened.items()
             },
         },
-        splits={name: reduce(_together, all_) for name, all_ in sides.items()},
+        splits={name: _side(name, opened, folder) for name in names},
     )
 
 
-def _together(one: RowSplit, other: RowSplit) -> RowSplit:
-    rows = one.rows + other.rows
-    empty = one.padding_share * one.rows + other.padding_share * other.rows
-    return RowSplit(
-        documents=one.documents + other.documents,
-        empty=one.empty + other.empty,
-        text_bytes=one.text_bytes + other.text_bytes,
-        tokens=one.tokens + other.tokens,
-        targets=one.targets + other.targets,
-        rows=rows,
-        padding_share=round(empty / rows, 6),
-        shards=one.shards + other.shards,
+def _side(name: str, opened: Mapping[str, Rows], folder: Path) -> RowSplit:
+    """One split of all the sources that have it."""
+    having = [r for r in opened.values() if name in r.manifest.splits]
+    infos = [rows.manifest.splits[name] for rows in having]
+    shards = tuple(
+        _moved(shard, rows.folder, folder)
+        for rows, info in zip(having, infos, strict=True)
+        for shard in info.shards
     )
+    return added_up(infos, having[0].context_length, shards)
 
 
 def _moved(shard: Shard, source: Path, folder: Path) -> Shard:

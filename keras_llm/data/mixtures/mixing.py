@@ -14,6 +14,7 @@ import numpy as np
 from keras_llm.data.folders import of_format
 from keras_llm.data.hold_out import check_seed
 from keras_llm.data.manifest import MANIFEST
+from keras_llm.data.merging import check_alike
 from keras_llm.data.mixtures.merged import merged_manifest, seen_from
 from keras_llm.data.mixtures.mixed_rows import Mixture
 from keras_llm.data.mixtures.plan import (
@@ -35,9 +36,6 @@ from keras_llm.errors import InputError
 from keras_llm.files import new_folder, sha256_of
 
 _log = logging.getLogger(__name__)
-
-# What the sources must agree in, to be rows for one model.
-_ALIKE = ("tokenizer", "vocabulary_size", "row_length", "token_dtype")
 
 Weights = Mapping[str, float]
 
@@ -144,22 +142,14 @@ def _opened(sources: Mapping[str, str | os.PathLike]) -> dict[str, Rows]:
     if not sources:
         raise InputError("Expected sources to mix. Received: none.")
     opened = {name: open_rows(folder) for name, folder in sources.items()}
-    first = next(iter(opened))
     for rows in opened.values():
         if isinstance(rows, Mixture):
             raise InputError(
                 f"Expected packed rows. Received: {rows.folder}, a mixture. "
                 "Name its sources instead, with weights of their own."
             )
-        for what in _ALIKE:
-            one = getattr(opened[first].manifest, what)
-            other = getattr(rows.manifest, what)
-            if one != other:
-                raise InputError(
-                    f"Expected sources with one {what}. Received: {one!r} in "
-                    f"{opened[first].folder}, {other!r} in {rows.folder}. "
-                    "Pack them with one tokenizer and one context length."
-                )
+    manifests = [rows.manifest for rows in opened.values()]
+    check_alike([rows.folder for rows in opened.values()], manifests)
     return opened
 
 
