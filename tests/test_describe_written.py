@@ -221,8 +221,30 @@ def test_other_files_are_described_and_not_replaced(tmp_path):
     (tmp_path / "out" / "mine.txt").write_text("mine")
     answer = run("describe", tmp_path / "a.txt", "--output", tmp_path / "out")
     assert answer.exit_code == 2 and "mine.txt" in answer.stderr
+    answer = run("describe", tmp_path / "no.txt", "--output", tmp_path / "b")
+    assert answer.exit_code == 2 and "no.txt, which is not" in answer.stderr
     answer = run("describe", tmp_path / "a.txt", "--sample-megabytes", 0)
     assert answer.exit_code == 2 and "1 or more" in answer.stderr
+
+
+def test_the_report_names_sources_without_their_folder(tmp_path):
+    for name in ("one.txt", "two.txt"):
+        (tmp_path / name).write_text(LONG * 9)
+    steps = [data.split_long(200)]
+    documents = data.read_documents(tmp_path)
+    data.curate(documents, tmp_path / "corpus", 0, steps=steps)
+    done = write_description(
+        tmp_path / "corpus", tmp_path / "out", identify=False
+    )
+    page = done.html.read_text(encoding="utf-8")
+    body = page.partition('id="how-this-was-made"')[0]
+    assert str(tmp_path) not in body and ".txt#" not in body
+    found = json.loads((done.folder / "report/results.json").read_text())
+    spoken = found["findings"][2]
+    assert spoken["title"] == "Whom the corpus speaks of"
+    assert {row["source"] for row in spoken["sources"]} == {
+        *("one.txt", "two.txt")
+    }
 
 
 def test_the_verb_counts_tokens_and_warns(corpus, tmp_path, monkeypatch):

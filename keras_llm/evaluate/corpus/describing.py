@@ -120,7 +120,7 @@ def _groups(tally: Tally, tokens: bool) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for kind, sums in tally.groups.items():
         rows = sums.largest()
-        names = _without_folder([name for name, _ in rows])
+        names = without_folder([name for name, _ in rows])
         for name, (_, values) in zip(names, rows, strict=True):
             row: dict[str, Any] = {"name": name}
             row |= dict(zip(QUANTITIES, values, strict=True))
@@ -130,9 +130,16 @@ def _groups(tally: Tally, tokens: bool) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _without_folder(names: Sequence[str]) -> list[str]:
-    """Paths as seen from the folder that they have in common: where that is
-    on this machine is nobody's business."""
+def without_folder(names: Sequence[str]) -> list[str]:
+    """Returns paths as seen from the folder that they have in common.
+
+    Where that is on this machine is nobody's business. Other names stay.
+
+    Example:
+
+    >>> without_folder(["/home/me/a/one.txt", "/home/me/b/two.txt", "web"])
+    ['a/one.txt', 'b/two.txt', 'web']
+    """
     paths = [name for name in names if os.path.isabs(name)]
     if not paths:
         return list(names)

@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import keras_llm
 from keras_llm.data.curate import REPORT, read_corpus
+from keras_llm.data.document import Document
 from keras_llm.data.documents import Reader, read_documents
+from keras_llm.errors import InputError
 from keras_llm.evaluate.bias.corpus import CorpusBiasReport, corpus_bias
 from keras_llm.evaluate.corpus.answers import (
     Answers,
@@ -16,11 +19,15 @@ from keras_llm.evaluate.corpus.answers import (
     load_answers,
 )
 from keras_llm.evaluate.corpus.balance import balance_warnings
-from keras_llm.evaluate.corpus.describing import describe_corpus
+from keras_llm.evaluate.corpus.describing import (
+    describe_corpus,
+    without_folder,
+)
 from keras_llm.evaluate.corpus.description import CorpusDescription
 from keras_llm.evaluate.corpus.funnel import CurationFunnel, read_funnel
 from keras_llm.evaluate.corpus.json_ld import croissant
 from keras_llm.evaluate.corpus.sheet import datasheet, open_questions
+from keras_llm.evaluate.corpus.tally import source_of
 from keras_llm.evaluate.finding import Finding
 from keras_llm.evaluate.provenance import fingerprint_of
 from keras_llm.evaluate.reports import check_report_folder, write_report
@@ -117,6 +124,11 @@ def write_description(
     ['DATASHEET.md', 'answers.yaml', 'counted.json', 'report']
     """
     corpus, output = Path(corpus), Path(output)
+    if not corpus.exists():
+        raise InputError(
+            "Expected a folder written by curate, or files with text. "
+            f"Received: {corpus}, which is not there. Run curate first."
+        )
     check_new_folder(output, _IS_OURS)
     check_report_folder(output / PAGES)
     answers = Answers()
@@ -138,7 +150,7 @@ def write_description(
         found = describe_corpus(
             _documents(corpus, curated), tokenizer, identify, sample_bytes, seed
         )
-        spoken = corpus_bias(_documents(corpus, curated)) if mentions else None
+        spoken = _mentions(_documents(corpus, curated)) if mentions else None
         counted = found, spoken
         _keep(output / COUNTED, settings, found, spoken)
     description, spoken = counted
@@ -153,6 +165,19 @@ def write_description(
 
 def _documents(corpus: Path, curated: bool) -> Reader:
     return read_corpus(corpus) if curated else read_documents(corpus)
+
+
+def _mentions(documents: Iterable[Document]) -> CorpusBiasReport:
+    """Who is mentioned, with sources named as in the description."""
+    found = corpus_bias(
+        dataclasses.replace(one, source=source_of(one)) for one in documents
+    )
+    names = without_folder([row["source"] for row in found.sources])
+    sources = [
+        {**row, "source": name}
+        for row, name in zip(found.sources, names, strict=True)
+    ]
+    return dataclasses.replace(found, sources=sources)
 
 
 def _known(
