@@ -3,7 +3,7 @@
     python benchmarks/pictures.py --data ../shared/data --output docs/pictures
         [--run runs/pictures] [--steps 300] [--only memory ...]
 
-trains a small decoder with experts on a book where `--run` has none yet (three
+trains a small decoder with experts on a book where `--run` has none yet (some
 minutes on two cores), and draws. A PNG has at most 256 colours, to be small.
 """
 
@@ -122,7 +122,7 @@ def without_model(data: Path) -> dict[str, Callable[[], Any]]:
 def with_model(lm: Any, run: Path, data: Path) -> dict[str, Callable[[], Any]]:
     """Pictures of a trained model and its training."""
     settings = kl.GenerationSettings(
-        repetition_penalty=1.3, temperature=0.8, top_k=8, top_p=0.9, min_p=0.1
+        repetition_penalty=1.3, temperature=0.8, top_k=8, top_p=0.9, min_p=0.2
     )
     text = book(data)
     ids = lm.tokenizer.encode(text)
