@@ -65,12 +65,12 @@ def engine_of(
     ('inline', 'local')
     """
     from keras_llm.data.sharded.curating import SHARD_BYTES
-    from keras_llm.data.sharded.plan import files_of, groups_of
+    from keras_llm.data.sharded.plan import files_of, size_of
 
     if engine or workers or scheduler:
         return engine or "local"
-    groups = list(groups_of(files_of(documents), SHARD_BYTES))
-    return "local" if len(groups) > 1 else "inline"
+    size = sum(size_of(file, SHARD_BYTES) for file in files_of(documents))
+    return "local" if size >= SHARD_BYTES else "inline"
 
 
 def show_status(words: Sequence[str]) -> None:
@@ -102,13 +102,13 @@ def show_status(words: Sequence[str]) -> None:
 
 
 def show_speed(output: Path) -> None:
-    """Prints the seconds of each step and its MB of text per second."""
+    """Prints the processor time of each step, and MB of text per second."""
     from keras_llm.data.sharded.curating import TIMINGS
 
-    table = _table("step", "Time of all workers", "MB", "seconds", "MB/s")
+    table = _table("step", "Processor time", "MB", "seconds", "MB/s")
     for stage in read_json(output / TIMINGS)["stages"]:
         for step in stage.get("steps", [{**stage, "step": stage["stage"][3:]}]):
-            size, seconds = step["bytes"] / MEGA, step["seconds"]
+            size, seconds = step["bytes"] / MEGA, step["cpu_seconds"]
             speed = f"{size / seconds:.1f}" if size and seconds else ""
             table.add_row(step["step"], f"{size:.1f}", f"{seconds:.1f}", speed)
     Console().print(table)

@@ -30,6 +30,7 @@ _FILES = {
     "gutenberg": "cleaning",
     "html_leftovers": "markup",
     "html_pages": "reading.pages",
+    "keep_percentiles": "quality.percentiles",
     "language": "quality.language_id",
     "licenses": "rights",
     "minimum_length": "steps",

@@ -31,7 +31,7 @@ from keras_llm.executors import Executor
 from keras_llm.files import check_new_folder, new_folder
 
 TIMINGS = "timings.json"
-SHARD_BYTES = 1 << 24
+SHARD_BYTES = 1 << 23
 
 
 def curate_shards(

@@ -196,8 +196,9 @@ def timings(stages: Sequence[Stage]) -> dict[str, Any]:
 
     Example:
 
-    >>> timings([Stage("00-read", [{"seconds": 2.0, "bytes": 8}])])
-    {'stages': [{'stage': '00-read', 'tasks': 1, 'bytes': 8, 'seconds': 2.0}]}
+    >>> result = {"seconds": 2.0, "cpu_seconds": 1.0, "bytes": 8}
+    >>> timings([Stage("00-read", [result])])["stages"][0]["cpu_seconds"]
+    1.0
     """
     return {"stages": [_timing(stage) for stage in stages]}
 
@@ -207,12 +208,19 @@ def _timing(stage: Stage) -> dict[str, Any]:
         "stage": stage.name,
         "tasks": len(stage.results),
         "bytes": sum(result.get("bytes", 0) for result in stage.results),
-        "seconds": sum(result["seconds"] for result in stage.results),
+        **{
+            name: sum(result[name] for result in stage.results)
+            for name in ("seconds", "cpu_seconds")
+        },
     }
     if stage.counts:
-        each = [result["step_seconds"] for result in stage.results]
+        each = [result["step_cpu_seconds"] for result in stage.results]
         facts["steps"] = [
-            {"step": counts.step, "bytes": counts.bytes_in, "seconds": sum(own)}
+            {
+                "step": counts.step,
+                "bytes": counts.bytes_in,
+                "cpu_seconds": sum(own),
+            }
             for counts, own in zip(
                 stage.counts, list(zip(*each, strict=True))[1:], strict=True
             )

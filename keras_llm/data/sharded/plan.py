@@ -123,14 +123,18 @@ def groups_of(files: Sequence[Found], most: int) -> Iterator[tuple[Found, ...]]:
     size = 0
     for file in files:
         group.append(file)
-        # Of a file elsewhere the size is not known: it is read alone.
-        place = file.path
-        size += place.stat().st_size if isinstance(place, Path) else most
+        size += size_of(file, most)
         if size >= most:
             yield tuple(group)
             group, size = [], 0
     if group:
         yield tuple(group)
+
+
+def size_of(file: Found, unknown: int) -> int:
+    """Returns the bytes of a file; of one elsewhere they are not known."""
+    place = file.path
+    return place.stat().st_size if isinstance(place, Path) else unknown
 
 
 def _input(file: Found) -> list[Any]:

@@ -1,23 +1,27 @@
 """The folder of a curation in progress: its plan, and tasks with markers."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any, Protocol
 
 from keras_llm.data.folders import of_format
 from keras_llm.errors import InputError
 from keras_llm.executors import Executor, done_once, is_done
 from keras_llm.executors.attempts import FULL
+from keras_llm.executors.markers import SUFFIX
 from keras_llm.files import TEMPORARY, check_new_folder, read_json, write_text
 
 PLAN = "plan.json"
 FORMAT = "keras_llm curation in progress"
 STAGE, TRIES, FAILED = ".stage", ".tries", ".failed"
+
+_log = logging.getLogger(__name__)
 
 
 class Task(Protocol):
@@ -64,10 +68,23 @@ def open_work(folder: Path, plan: dict[str, Any], restart: bool) -> None:
                 "same command as before to go on with it, start again with "
                 "restart=True (--force), or name another work folder."
             )
+    _say_where(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{TEMPORARY}*"):  # by who was killed
         shutil.rmtree(left)
     write_text(folder / PLAN, json.dumps(plan, indent=1))
+
+
+def _say_where(folder: Path) -> None:
+    """Warns that earlier work is gone on with, and says how far it is."""
+    stages = sorted(folder.glob(f"*{STAGE}"))
+    if stages:
+        name = stages[-1].stem
+        done = len(list(folder.glob(f"{name}.*{SUFFIX}")))
+        _log.warning(
+            "Going on with %s: %d of %d tasks of %s are done.",
+            *(folder, done, read_json(stages[-1])["tasks"], name),
+        )
 
 
 def run_stage(
@@ -98,7 +115,8 @@ def run_stage(
 def run_task(task: Task) -> dict[str, Any]:
     """Runs a task unless its marker is there; returns its result.
 
-    The result has "seconds" that the work took.
+    The result has "seconds" that the work took, and "cpu_seconds" of the
+    processor.
     """
     failed = Path(task.folder, task.name + FAILED)
     try:
@@ -115,12 +133,16 @@ def run_task(task: Task) -> dict[str, Any]:
 
 
 def _timed(task: Task) -> dict[str, Any]:
-    begun = perf_counter()
+    begun, used = perf_counter(), thread_time()
     Path(task.folder, task.name + FAILED).unlink(missing_ok=True)
     with open(Path(task.folder, task.name + TRIES), "ab") as file:
         file.write(b".")
     result = task.work()
-    return {"seconds": perf_counter() - begun, **result}
+    return {
+        "seconds": perf_counter() - begun,
+        "cpu_seconds": thread_time() - used,
+        **result,
+    }
 
 
 def remove(folder: str | os.PathLike, names: Sequence[str]) -> None:
