@@ -227,6 +227,15 @@ def test_other_files_are_described_and_not_replaced(tmp_path):
     assert answer.exit_code == 2 and "1 or more" in answer.stderr
 
 
+def test_a_corpus_that_was_changed_is_refused(tmp_path):
+    documents = [Document(f"{LONG * 4} {n}", str(n)) for n in range(3)]
+    data.curate(documents, tmp_path / "corpus", 0)
+    with open(tmp_path / "corpus/train.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"text": "more", "source": "a"}\n')
+    with pytest.raises(InputError, match="so it was changed since"):
+        write_description(tmp_path / "corpus", tmp_path / "out")
+
+
 def test_the_report_names_sources_without_their_folder(tmp_path):
     for name in ("one.txt", "two.txt"):
         (tmp_path / name).write_text(LONG * 9)

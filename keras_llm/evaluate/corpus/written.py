@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import keras_llm
-from keras_llm.data.curate import REPORT, read_corpus
+from keras_llm.data.curate import REPORT, TRAIN, read_corpus
 from keras_llm.data.document import Document
 from keras_llm.data.documents import Reader, read_documents
 from keras_llm.errors import InputError
@@ -35,6 +35,7 @@ from keras_llm.files import (
     check_new_folder,
     holds_only,
     read_json,
+    sha256_of,
     write_text,
 )
 
@@ -110,8 +111,8 @@ def write_description(
         sample_bytes, seed: As for `describe_corpus`.
 
     Raises:
-        InputError: The corpus is missing or empty, `output` holds other
-            files, the answers have an unknown key, or a package is missing.
+        InputError: The corpus is missing, empty, or not as `curate` wrote
+            it, `output` holds other files, the answers have an unknown key, or a package is missing.
 
     Example:
 
@@ -136,6 +137,8 @@ def write_description(
         answers = load_answers(output / ANSWERS)
     curated = (corpus / REPORT).is_file()
     funnel = read_funnel(corpus) if curated else None
+    if funnel:
+        _check_hash(corpus / TRAIN, funnel.train["sha256"])
     settings = {
         "corpus": funnel.train["sha256"] if funnel else fingerprint_of(corpus),
         "tokenizer": getattr(tokenizer, "fingerprint", None),
@@ -161,6 +164,17 @@ def write_description(
         balance_warnings(description),
         open_questions(description, funnel, answers),
     )
+
+
+def _check_hash(path: Path, recorded: str) -> None:
+    """A datasheet must not vouch for a file that was changed since."""
+    found = sha256_of(path)
+    if found != recorded:
+        raise InputError(
+            f"Expected {path} as curate wrote it, with the SHA-256 "
+            f"{recorded[:16]}.... Received: {found[:16]}..., so it was changed "
+            "since. Run curate again, or describe the file alone."
+        )
 
 
 def _documents(corpus: Path, curated: bool) -> Reader:
