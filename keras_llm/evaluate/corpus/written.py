@@ -112,7 +112,8 @@ def write_description(
 
     Raises:
         InputError: The corpus is missing, empty, or not as `curate` wrote
-            it, `output` holds other files, the answers have an unknown key, or a package is missing.
+            it, `output` holds other files, the answers have an unknown key,
+            or a package is missing.
 
     Example:
 
