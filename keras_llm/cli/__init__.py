@@ -28,6 +28,7 @@ from keras_llm.cli import (  # noqa: F401
     serve,
     smaller,
     sweep,
+    synthesize,
     train,
 )
 from keras_llm.cli.app import app

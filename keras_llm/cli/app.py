@@ -29,6 +29,7 @@ VERBS = ("curate", "tokenize", "pack", "train", "evaluate", "export", "serve")
 PANELS = {
     "All steps at once": ("quickstart",),
     "One step at a time": (*VERBS[:3], "mix", *VERBS[3:]),
+    "Make data": ("synthesize",),
     "Tune": ("finetune",),
     "Which is better": ("compare",),
     "Bring, look, make smaller": (

@@ -164,7 +164,7 @@ class _Local:
             )
             for prompt in prompts
         ]
-        sizes = [self._size(prompt.context) for prompt in asked]
+        sizes = [self._size("encode", prompt.context) for prompt in asked]
         room = getattr(self._subject, "context_length", None)
         fits = []
         for number, size in enumerate(sizes):
@@ -176,9 +176,7 @@ class _Local:
         for batch in track(batches, what, len(fits), len):
             texts = self._subject.generate([asked[n] for n in batch])
             for number, text in zip(batch, texts, strict=True):
-                size = self._size(text)
-                cut = size is not None and size >= how.max_new_tokens
-                keep(number, Answer(whole(text), sizes[number], size, cut))
+                keep(number, self._answer(text, sizes[number], how))
 
     def _written(self, prompt: str) -> str:
         lm = getattr(self._subject, "lm", None)
@@ -187,8 +185,16 @@ class _Local:
             return prompt
         return write([{"role": "user", "content": prompt}])
 
-    def _size(self, text: str) -> int | None:
-        encode = getattr(self._subject, "encode", None)
+    def _answer(self, text: str, asked: int | None, how: Sampling) -> Answer:
+        size = self._size("text_ids", text)
+        if size is None:
+            return Answer(whole(text), asked)
+        # Broken bytes were fewer tokens than what they are shown as.
+        cut = size >= how.max_new_tokens
+        return Answer(whole(text), asked, min(size, how.max_new_tokens), cut)
+
+    def _size(self, encoder: str, text: str) -> int | None:
+        encode = getattr(self._subject, encoder, None)
         return None if encode is None else len(encode(text))
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from keras_llm.data.document import Document
 from keras_llm.data.rights import document_hash
-from keras_llm.tune.messages import exchange
 
 MARK = "\n\u241e\n"  # SYMBOL FOR RECORD SEPARATOR, on a line between fields
 CHAT, PAIR, TEXT = (
@@ -84,5 +83,7 @@ def record_of(form: tuple[str, ...], document: Document) -> dict[str, Any]:
     if document.license:
         about["license"] = document.license
     if form == CHAT:
-        return {"messages": list(exchange(*values)), "metadata": about}
+        said = zip(("user", "assistant"), values, strict=True)
+        messages = [{"role": role, "content": text} for role, text in said]
+        return {"messages": messages, "metadata": about}
     return {**dict(zip(form, values, strict=True)), "metadata": about}

@@ -1,18 +1,24 @@
 """What tasks are about: documents in parts, instructions, prompts."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from keras_llm.data.counts import Counts
+from keras_llm.data.curate import read_corpus
 from keras_llm.data.document import Document
 from keras_llm.data.documents import read_documents
 from keras_llm.data.steps import split_long
 from keras_llm.errors import InputError
-from keras_llm.tune.conversations import read_conversations
-from keras_llm.tune.examples import Conversation
+
+if TYPE_CHECKING:
+    from keras_llm.tune.examples import Conversation
 
 _Paths = str | os.PathLike
 
+CURATED = "curate.json"  # in a folder that `keras-llm curate` wrote
 LONGEST = 4_000  # characters, about a thousand tokens of English
 
 
@@ -22,7 +28,8 @@ def document_parts(
     """Reads documents, long ones in parts cut at blank lines.
 
     Args:
-        paths: As for `data.read_documents`.
+        paths: As for `data.read_documents`, and folders of `data.curate`, of
+            which the training side is read.
         longest: Most characters of a part.
 
     Returns:
@@ -39,10 +46,16 @@ def document_parts(
     >>> [d.text for d in document_parts(path, longest=8)[0]]
     ['One.\\n\\n', 'Two.']
     """
-    documents = read_documents(*paths)
+    readers = [
+        read_corpus(path)
+        if (Path(path) / CURATED).is_file()
+        else read_documents(path)
+        for path in paths
+    ]
     counts = Counts("split_long")
+    documents = itertools.chain.from_iterable(readers)
     parts = list(split_long(longest)(documents, counts))
-    return parts, [documents.counts, counts]
+    return parts, [*(reader.counts for reader in readers), counts]
 
 
 def instructions_of(
@@ -71,6 +84,8 @@ def instructions_of(
     >>> [d.metadata["response"] for d in instructions_of(path)[0]]
     ['2']
     """
+    from keras_llm.tune.conversations import read_conversations
+
     talks = (talk for path in paths for talk in read_conversations(path))
     counts = Counts("read")
     return list(_single(talks, counts)), [counts]
@@ -141,7 +156,7 @@ def checked_items(items: Iterable[Document], answers: bool) -> list[Document]:
 
 
 def _single(
-    talks: Iterable[Conversation], counts: Counts
+    talks: "Iterable[Conversation]", counts: Counts
 ) -> Iterator[Document]:
     for talk in talks:
         said: Sequence[dict[str, str]] = talk.messages

@@ -56,8 +56,10 @@ def _values(text: str) -> Iterator[Any]:
         try:
             value, place = _DECODER.raw_decode(text, found.start())
             yield value
-        except (ValueError, RecursionError):  # not JSON, or brackets only
+        except ValueError:  # a bracket of prose, or of a list cut off
             place = found.start() + 1
+        except RecursionError:  # brackets and nothing else
+            return
 
 
 def _objects(values: Iterator[Any]) -> Iterator[dict[str, Any]]:

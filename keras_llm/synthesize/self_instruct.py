@@ -32,6 +32,7 @@ SHOWN_SEEDS, SHOWN_NEW = 6, 2  # examples in a prompt, as published
 ROUND = 8  # prompts before what came is compared
 WANTED = 100
 PATIENCE = 3  # rounds without anything new, after which it ends
+ROUNDING = 1e-9  # of two ways to compute an F measure
 FEWEST, MOST = 4, 150  # words of an instruction
 NOT_TEXT = re.compile(
     r"\b(image|graph|picture|file|map|photo|video|audio|diagram)s?\b"
@@ -78,7 +79,7 @@ class Novelty:
         rivals = [
             known
             for known, own in self._known
-            if _in_common(words, own) > least
+            if (most := _in_common(words, own)) and most > least - ROUNDING
         ]
         if not rivals:
             return 0.0
@@ -226,7 +227,7 @@ class SelfInstruct(Task):
             prompts.append(
                 fill(self.prompt, examples=listed, count=self.per_prompt)
             )
-        return prompts
+        return list(dict.fromkeys(prompts))  # of few seeds some are equal
 
 
 def _instructions_in(reply: str) -> list[str]:
