@@ -153,3 +153,13 @@ def test_a_run_goes_on_with_rows_that_two_workers_packed(folders, tmp_path):
         for name in ("serial", "two_workers", "killed_and_resumed")
     ]
     assert len({part.fingerprint for part in rows}) == 1
+
+
+@pytest.mark.slow
+def test_dask_gives_the_same_bytes(corpus, folders, tmp_path):
+    pytest.importorskip("distributed")
+    with open_executor("dask", workers=2) as executor:
+        options = {"executor": executor, "block_bytes": 500}
+        pack_corpus(corpus, Words(), tmp_path, TIME, **options)
+    for path in (folders / "serial").iterdir():
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
