@@ -156,6 +156,7 @@ def test_a_closure_works_inline_only(tmp_path):
         pytest.raises(InputError, match="'mine'.*engine inline"),
     ):
         curate_shards(read(tmp_path), tmp_path / "out", executor, steps=[step])
+    assert not (tmp_path / "out.work").exists()
 
 
 def test_no_document_is_an_error_and_leaves_nothing(tmp_path):

@@ -107,7 +107,7 @@ class _Process:
     def __init__(self):
         paths = (os.path.abspath(path) for path in sys.path)
         self._process: Any = subprocess.Popen(
-            [sys.executable, "-m", "keras_llm.executors.worker"],
+            [sys.executable, "-P", "-m", "keras_llm.executors.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},

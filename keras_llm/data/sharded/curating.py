@@ -22,12 +22,13 @@ from keras_llm.data.document import Document
 from keras_llm.data.documents import Reader
 from keras_llm.data.folders import of_format
 from keras_llm.data.hold_out import check_hold_out
+from keras_llm.data.registry import sent
 from keras_llm.data.sharded.pipeline import Pipeline, Stage, timings
 from keras_llm.data.sharded.plan import Curation, plan_of
 from keras_llm.data.sharded.work_folder import open_work
 from keras_llm.data.steps import Step
 from keras_llm.errors import InputError
-from keras_llm.executors import Executor
+from keras_llm.executors import Executor, Inline
 from keras_llm.files import check_new_folder, new_folder
 
 TIMINGS = "timings.json"
@@ -95,6 +96,9 @@ def curate_shards(
     steps = default_steps() if steps is None else steps
     curation = Curation(steps, heldout, seed, rejects, shard_bytes)
     check_new_folder(out_folder, of_format(REPORT, FORMAT))
+    if not isinstance(executor, Inline):
+        for step in steps:
+            sent(step)  # or it is refused, before anything is read
     work_folder = Path(work) if work else work_folder_of(out_folder)
     open_work(work_folder, plan_of(documents, curation), restart)
     pipeline = Pipeline(work_folder, executor, curation)
