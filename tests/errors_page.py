@@ -23,7 +23,8 @@ HEAD = """\
 Every message of the library's two errors. An `InputError` is a mistake in what
 was passed; an `ExportError` says that an exported file failed a check and was
 not kept. A message says what was expected, what was received, and, where it is
-not plain from that, what to do. What is *slanted* is filled in.
+not plain from that, what to do. What is *slanted* is filled in. The address of
+a message is behind its #.
 
 Search for the first words of yours, or for a word that is not a name or a
 number. The verbs print the message alone; `keras-llm --debug VERB` shows where
@@ -65,7 +66,8 @@ def line(message: Message, anchor: str, known: dict[str, list[str]]) -> str:
     others = sorted(set(known[message.text]) - {message.module})
     also = f" (Also in {', '.join(others)}.)" if others else ""
     kind = "" if message.kind == "InputError" else f"`{message.kind}` "
-    return f'- <a id="{anchor}"></a>{kind}{shown(message.text)}{also}\n'
+    link = f'<a id="{anchor}" href="#{anchor}">#</a>'
+    return f"- {link} {kind}{shown(message.text)}{also}\n"
 
 
 def shown(text: str) -> str:

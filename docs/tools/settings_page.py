@@ -2,8 +2,9 @@
 
 import importlib
 
-from api_pages import fields_of, first_line
+from api_pages import first_line
 from docstrings import escape
+from signatures import fields_of
 
 # Where a person has something to choose, in the order of the work.
 RECORDS = (
