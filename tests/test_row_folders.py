@@ -11,6 +11,7 @@ from keras_llm.data import (
     Document,
     curate,
     merge_rows,
+    mix,
     open_rows,
     pack_corpus,
     shuffle_rows,
@@ -101,6 +102,14 @@ def test_folders_of_another_kind_are_refused(tmp_path):
         with pytest.raises(InputError, match="train-00001.bin.*is cut"):
             change([one], out)
     assert not out.exists()
+
+
+def test_a_mixture_is_not_merged(tmp_path):
+    one, two = packed(tmp_path / "one"), packed(tmp_path / "two", 9)
+    mix({"one": one, "two": two}, tmp_path / "mixed", tokens=500)
+    with pytest.raises(InputError, match="mixed, a mixture"):
+        merge_rows([one, tmp_path / "mixed"], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
 
 
 def test_keys_are_those_of_splitmix64():

@@ -87,7 +87,7 @@ def stats(
     report(
         f"Rows {opened.name}",
         {
-            "rows": info.rows,
+            "rows": len(opened),
             "tokens in a row": opened.row_length,
             "shards": len(info.shards),
             "bytes": sum(

@@ -44,8 +44,9 @@ def merge_rows(
         The new manifest; its recipe has those of the folders under "merged".
 
     Raises:
-        InputError: No folder, the same one twice, a shard is missing or cut,
-            or the folders differ in tokenizer, row length or types.
+        InputError: No folder, the same one twice, a mixture, a shard is
+            missing or cut, or the folders differ in tokenizer, row length or
+            types.
         OSError: The disk is full; earlier rows are still there.
 
     Example:
@@ -73,13 +74,24 @@ def merge_rows(
     with new_folder(out_folder, of_format(MANIFEST, FORMAT)) as folder:
         for split in names:
             parts = [
-                open_rows(path, split)
+                _files_of(path, split)
                 for path, manifest in zip(paths, manifests, strict=True)
                 if split in manifest.splits
             ]
             merged.splits[split] = _merge(parts, split, folder)
         merged.save(folder)
     return merged
+
+
+def _files_of(path: Path, split: str) -> Rows:
+    """Opens rows that are what their files hold, in this order."""
+    rows = open_rows(path, split)
+    if rows.ordered:
+        raise InputError(
+            "Expected rows in the order of their files. Received: "
+            f"{path}, a mixture. Merge its sources, or mix all of them."
+        )
+    return rows
 
 
 def _check_each_once(paths: list[Path]) -> None:
