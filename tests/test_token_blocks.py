@@ -150,6 +150,17 @@ def test_a_killed_run_goes_on(
     assert not work.exists()
 
 
+def test_a_run_that_was_killed_at_its_begin_goes_on(tokenizer, tmp_path):
+    work = tmp_path / "work"
+    (work / ".tmp-killed").mkdir(parents=True)
+    (work / "documents.jsonl").write_text("old")
+    out = tmp_path / "rows"
+    options = {"executor": Inline(), "work": work}
+    manifest = pack_corpus(documents(), tokenizer, out, 32, **options)
+    assert manifest.splits["train"].documents == 60
+    assert os.listdir(tmp_path) == ["rows"]
+
+
 def test_a_failure_keeps_what_is_done(corpus, tokenizer, serial, tmp_path):
     out, work = tmp_path / "rows", tmp_path / "work"
 
@@ -248,6 +259,17 @@ def test_lines_that_have_no_text(tmp_path):
     manifest = pack_corpus(tmp_path, Bytes(), two, 8, executor=Inline())
     assert content(one) == content(two)
     assert manifest.splits["train"].empty == 1
+
+
+def test_a_tokenizer_that_cannot_be_sent(tmp_path):
+    class Here(Bytes):
+        pass
+
+    with pytest.raises(InputError, match="be sent to other.*load_host"):
+        pack_corpus(
+            *(documents(), Here(), tmp_path / "o", 8), executor=Inline()
+        )
+    assert os.listdir(tmp_path) == []
 
 
 def test_impossible_options(tmp_path):

@@ -26,6 +26,7 @@ from keras_llm.data.shard_writer import check_ids, token_dtype
 from keras_llm.errors import InputError
 from keras_llm.executors import Executor, done_once
 from keras_llm.files import (
+    TEMPORARY,
     atomic_path,
     check_new_folder,
     read_json,
@@ -103,7 +104,7 @@ def block_encoders(
             size, or holds something else; a line is no document.
         OSError: The disk is full.
     """
-    check_new_folder(work, of_format(PLAN, FORMAT))
+    check_new_folder(work, _is_ours)
     work.mkdir(parents=True, exist_ok=True)
     if not files:
         texts = (Document(document.text, "") for document in documents)
@@ -129,6 +130,14 @@ def encode_block(task: BlockTask) -> dict[str, Any]:
     )
 
 
+def _is_ours(folder: Path) -> bool:
+    """Says whether an earlier run made a folder, or began to."""
+    return of_format(PLAN, FORMAT)(folder) or all(
+        file.name == DOCUMENTS or file.name.startswith(TEMPORARY)
+        for file in folder.iterdir()
+    )
+
+
 def _begin(
     work: Path, files: Mapping[str, Path], tokenizer: Any, block_bytes: int
 ) -> None:
@@ -150,7 +159,18 @@ def _begin(
     write_text(work / PLAN, json.dumps(plan, indent=2) + "\n")
     # Written anew each time: nothing is unpickled that others put there.
     with atomic_path(work / TOKENIZER) as path:
-        path.write_bytes(pickle.dumps(tokenizer))
+        path.write_bytes(_pickled(tokenizer))
+
+
+def _pickled(tokenizer: Any) -> bytes:
+    try:
+        return pickle.dumps(tokenizer)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise InputError(
+            "Expected a tokenizer that can be sent to other processes. "
+            f"Received: {error}. Load it with tokenizers.load_host, or pack "
+            "without an executor."
+        ) from error
 
 
 def _tasks(
