@@ -111,7 +111,8 @@ def mix(
     with new_folder(out_folder, of_format(MIXTURE, FORMAT)) as folder:
         # Where it will be, not where it is written.
         found = _sources(opened, wanted, taken, Path(out_folder))
-        merged_manifest(opened, Path(out_folder)).save(folder)
+        manifest = merged_manifest(opened, Path(out_folder))
+        manifest.save(folder)
         plan = MixturePlan(
             seed=seed,
             sources=found,
@@ -127,14 +128,7 @@ def mix(
         (folder / MIXTURE).write_text(text + "\n", encoding="utf-8")
     for warning in plan.warnings:
         _log.warning("%s", warning)
-    return _mixture(Path(out_folder))
-
-
-def _mixture(folder: Path) -> Mixture:
-    rows = open_rows(folder)
-    if not isinstance(rows, Mixture):
-        raise InputError(f"Expected a mixture in {folder}. Received: rows.")
-    return rows
+    return Mixture(Path(out_folder), manifest, plan)
 
 
 def _opened(sources: Mapping[str, str | os.PathLike]) -> dict[str, Rows]:
