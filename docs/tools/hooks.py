@@ -21,8 +21,15 @@ PROJECT = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "LOG")]
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages that are made from the code, and fills in the nav."""
+    """Adds the pages that are made from the code, and fills in the nav.
+
+    Where docs/ has a page of the same name, which stands for it where there is
+    no site, the one that is made takes its place.
+    """
     for address, text in made_pages().items():
+        stand_in = files.get_file_from_path(address)
+        if stand_in:
+            files.remove(stand_in)
         files.append(File.generated(config, address, content=text))
     if config.nav:
         named = set(leaves(config.nav))
