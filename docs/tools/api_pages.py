@@ -118,8 +118,9 @@ def entry(path: str, value: Any, level: str = "##") -> str:
 
 def _heading(path: str, level: str) -> str:
     """A heading whose anchor is the whole name."""
-    path = path.replace("__", r"\_\_")  # no emphasis
     name = path.rpartition(".")[2]
+    if name.startswith("__"):  # emphasis, which attributes do not survive
+        return f'<a id="{path}"></a>\n\n{level} `{name}`'
     return f'{level} {name} {{: #{path} data-toc-label="{name}" }}'
 
 
