@@ -125,11 +125,12 @@ def run_with_kills(
     killed = {"workers": 0, "runs": 0}
 
     def worker_then_all(process: subprocess.Popen, seconds: float) -> None:
-        share = shares[killed["runs"]]
-        if seconds > share * total / 2 and killed["workers"] == killed["runs"]:
-            os.kill(below(process.pid)[0], signal.SIGKILL)
+        share, workers = shares[killed["runs"]], below(process.pid)
+        fresh = killed["workers"] == killed["runs"]
+        if workers and fresh and seconds > share * total / 2:
+            os.kill(workers[0], signal.SIGKILL)
             killed["workers"] += 1
-        if seconds > share * total:
+        elif seconds > share * total and not fresh:
             process.kill()
 
     for _ in range(2):

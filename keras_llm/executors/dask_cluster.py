@@ -79,14 +79,14 @@ def dask_executor(workers: int, scheduler: str | None) -> Iterator[OnDask]:
         settings: dict[str, Any] = {
             "n_workers": workers,
             "threads_per_worker": 1,
-            "dashboard_address": None,
+            "dashboard_address": "127.0.0.1:0",
             "silence_logs": logging.CRITICAL,  # our sentences say it
         }
         with LocalCluster(**settings) as cluster, Client(cluster) as client:
             yield OnDask(client)
         return
     try:
-        client = Client(scheduler, timeout=30)
+        client = Client(scheduler)
     except (OSError, ValueError) as error:
         raise InputError(
             "Expected a scheduler of Dask that answers, such as "

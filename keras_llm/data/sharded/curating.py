@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from keras_llm.data.hold_out import check_hold_out
 from keras_llm.data.registry import sent
 from keras_llm.data.sharded.pipeline import Pipeline, Stage, timings
 from keras_llm.data.sharded.plan import Curation, plan_of
-from keras_llm.data.sharded.work_folder import open_work
+from keras_llm.data.sharded.work_folder import discard, open_work
 from keras_llm.data.steps import Step
 from keras_llm.errors import InputError
 from keras_llm.executors import Executor, Inline
@@ -109,7 +108,7 @@ def curate_shards(
         report = _assemble(
             documents, out_folder, curation, work_folder, pipeline, wrote
         )
-    shutil.rmtree(work_folder)
+    discard(work_folder)
     return report
 
 
@@ -131,7 +130,7 @@ def _not_worth_keeping(work: Path) -> Iterator[None]:
     try:
         yield
     except InputError:
-        shutil.rmtree(work)
+        discard(work)
         raise
 
 

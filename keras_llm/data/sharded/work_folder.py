@@ -60,7 +60,7 @@ def open_work(folder: Path, plan: dict[str, Any], restart: bool) -> None:
         found = read_json(folder / PLAN)
         other = [k for k in plan if plan[k] != found.get(k)]
         if plan["inputs"] is None or (other and restart):
-            shutil.rmtree(folder)
+            discard(folder)
         elif other:
             raise InputError(
                 f"Expected {folder} to be work on the same inputs with the "
@@ -104,7 +104,7 @@ def run_stage(
     """
     write_text(folder / f"{stage}{STAGE}", json.dumps({"tasks": len(tasks)}))
     todo = [task for task in tasks if not is_done(folder, task.name)]
-    new = executor.map(run_task, todo, stage)
+    new = executor.map(run_task, todo, stage) if todo else []
     results = dict(zip((task.name for task in todo), new, strict=True))
     for task in tasks:
         if task.name not in results:
@@ -143,6 +143,14 @@ def _timed(task: Task) -> dict[str, Any]:
         "cpu_seconds": thread_time() - used,
         **result,
     }
+
+
+def discard(folder: Path) -> None:
+    """Removes a work folder; a kill on the way leaves nothing of its name."""
+    aside = folder.with_name(TEMPORARY + folder.name)
+    shutil.rmtree(aside, ignore_errors=True)
+    os.rename(folder, aside)
+    shutil.rmtree(aside)
 
 
 def remove(folder: str | os.PathLike, names: Sequence[str]) -> None:
