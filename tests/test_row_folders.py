@@ -16,7 +16,8 @@ from keras_llm.data import (
     pack_corpus,
     shuffle_rows,
 )
-from keras_llm.data.shuffling import shuffle_keys, split_mix
+from keras_llm.data.shuffling import shuffle_keys
+from keras_llm.data.split_mix import split_mix
 from keras_llm.errors import InputError
 
 

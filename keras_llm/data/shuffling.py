@@ -20,14 +20,12 @@ from keras_llm.data.pack import Row
 from keras_llm.data.rows import Rows, open_rows
 from keras_llm.data.scratch import work_folder
 from keras_llm.data.shard_writer import SHARD_ROWS, write_shards
+from keras_llm.data.split_mix import split_mix
 from keras_llm.errors import InputError
 from keras_llm.files import new_folder
 from keras_llm.progress import track
 
 MEMORY = 2**28
-
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_FACTORS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def shuffle_rows(
@@ -125,20 +123,6 @@ def shuffle_keys(seed: int, indices: np.ndarray) -> np.ndarray:
     """
     start = split_mix(np.zeros(1, np.uint64), np.array([seed]))
     return split_mix(start, indices)
-
-
-def split_mix(state: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Returns what SplitMix64 gives from a state on, at steps from 0.
-
-    Example:
-
-    >>> split_mix(np.array([1234567], np.uint64), np.arange(2)).tolist()
-    [6457827717110365317, 3203168211198807973]
-    """
-    mixed = state + _GAMMA * (steps.astype(np.uint64) + np.uint64(1))
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _FACTORS[1]
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _record(rows: Rows) -> np.dtype:

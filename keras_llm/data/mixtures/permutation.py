@@ -6,12 +6,9 @@ do not, so that a run resumes on the same rows years later.
 
 import numpy as np
 
+from keras_llm.data.split_mix import GAMMA, split_mix
+
 _ROUNDS = 8
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_STEPS = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
 
 
 def permuted(
@@ -58,7 +55,7 @@ def key_of(seed: int, *words: int | np.ndarray) -> np.ndarray:
     key = _scrambled(np.array([seed], np.uint64))
     for word in words:
         at_least_one = np.atleast_1d(word).astype(np.uint64)
-        key = _scrambled((key + _GOLDEN) ^ at_least_one)
+        key = _scrambled((key + GAMMA) ^ at_least_one)
     return key
 
 
@@ -68,14 +65,10 @@ def _encipher(
     masks = (np.uint64(1) << halves) - np.uint64(1)
     left, right = values >> halves, values & masks
     for number in range(_ROUNDS):
-        secret = keys + _GOLDEN * np.full(1, number, np.uint64)
+        secret = keys + GAMMA * np.full(1, number, np.uint64)
         left, right = right, left ^ (_scrambled(right ^ secret) & masks)
     return (left << halves) | right
 
 
 def _scrambled(values: np.ndarray) -> np.ndarray:
-    """The output function of SplitMix64 (Steele et al. 2014)."""
-    values = values + _GOLDEN
-    for shift, factor in _STEPS:
-        values = (values ^ (values >> shift)) * factor
-    return values ^ (values >> np.uint64(31))
+    return split_mix(values, np.zeros(1, np.uint64))
