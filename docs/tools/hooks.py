@@ -39,7 +39,12 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links to files outside of docs/ lead to their pages in the site."""
+    """Links to files outside of docs/ lead to their pages in the site.
+
+    A page without sections has no table of contents, and takes its room.
+    """
+    if "\n## " not in markdown:
+        page.meta.setdefault("hide", ["toc"])
     if page.file.generated_by:
         return markdown
     return site_links(markdown, DOCS / page.file.src_uri, ROOT)
