@@ -49,7 +49,9 @@ def write_part(
 ) -> tuple[int, int]:
     """Writes documents as they are; returns how many, and their bytes of text.
 
-    In ASCII, because the name of a file may have lone surrogates.
+    In ASCII, because the name of a file may have lone surrogates. Not
+    compressed: Zstandard halves the file and takes half as long again (of
+    English, 108 MB/s instead of 165; reading 181 instead of 275).
 
     Example:
 
