@@ -43,8 +43,12 @@ CLEANING = (
     *("boilerplate_lines", "white_space", "repeated_lines"),
 )
 COPIES = ("exact_duplicates", "near_duplicates")
-MAIN = ("raw", "curated", "curated, gopher")
-MORE = ("cleaned only", "copies only", "gopher only", "curated, c4")
+SOILED = {"furniture", "html", "mojibake", "truncated"}
+MAIN = ("raw", "curated")
+MORE = (
+    *("curated, gopher", "curated, c4"),
+    *("cleaned only", "copies only", "gopher only"),
+)
 
 
 def main() -> None:
@@ -225,41 +229,55 @@ def domain(document: data.Document) -> str:
     return document.source.split("/")[0]
 
 
-def show_corpora(found: dict[str, dict]) -> None:
+def show_corpora(corpora: dict[str, dict]) -> None:
     """Prints pages by kind, of the raw corpus and after each curation."""
-    print(f"{'pages':40}" + "".join(f"{arm:>16}" for arm in found))
-    kinds = sorted(found["raw"]["kinds"])
-    for kind in kinds:
-        counts = [one["kinds"].get(kind, [0])[0] for one in found.values()]
-        print(f"{kind:40}" + "".join(f"{count:16,}" for count in counts))
-    for name, at in (("all pages", 0), ("bytes", 1)):
-        sums = [
-            sum(kind[at] for kind in one["kinds"].values())
-            for one in found.values()
-        ]
-        print(f"{name:40}" + "".join(f"{number:16,}" for number in sums))
+    from keras_llm.evaluate import markdown_table
+
+    counts = {arm: summed(one["kinds"]) for arm, one in corpora.items()}
+    rows = [
+        {"pages": kind}
+        | {arm: f"{one[kind][0]:,}" for arm, one in counts.items()}
+        for kind in counts["raw"]
+    ]
+    sums = {arm: sum(n for _, n in one.values()) for arm, one in counts.items()}
+    rows.append(
+        {"pages": "all, MB"}
+        | {arm: f"{n / 1e6:.2f}" for arm, n in sums.items()}
+    )
+    print(markdown_table(rows, list(corpora)), "\n")
+
+
+def summed(kinds: dict[str, list[int]]) -> dict[str, list[int]]:
+    """Joins pages whose dirt is of several kinds to one row."""
+    found = collections.defaultdict(lambda: [0, 0])
+    for kind, (pages, size) in sorted(kinds.items()):
+        name = "soiled" if SOILED & set(kind.split("+")) else kind
+        found[name][0] += pages
+        found[name][1] += size
+    return found
 
 
 def show_results(results: dict[str, list[dict]]) -> None:
     """Prints bits per byte by corpus: mean and spread over the seeds."""
     import numpy as np
 
+    from keras_llm.evaluate import markdown_table
+
     domains = list(results["raw"][0]["domains"])
-    print("".join(f"{n:>16}" for n in ("", "seeds", "all", *domains, "epochs")))
+    rows = []
     for arm, runs in results.items():
-        scores = np.array(
-            [
-                [one["bits_per_byte"], *(one["domains"][d] for d in domains)]
-                for one in runs
-            ]
-        )
-        spread = scores.std(axis=0, ddof=1) if len(runs) > 1 else None
-        cells = [
-            f"{mean:.4f}" + ("" if spread is None else f" ±{spread[at]:.4f}")
-            for at, mean in enumerate(scores.mean(axis=0))
-        ]
-        cells = [arm, str(len(runs)), *cells, f"{runs[0]['epochs']:.2f}"]
-        print("".join(f"{cell:>16}" for cell in cells))
+        scores = {
+            "all": [one["bits_per_byte"] for one in runs],
+            **{d: [one["domains"][d] for one in runs] for d in domains},
+        }
+        cells = {
+            name: f"{np.mean(values):.3f}"
+            + (f" ± {np.std(values, ddof=1):.3f}" if len(runs) > 1 else "")
+            for name, values in scores.items()
+        }
+        head = {"corpus": arm, "seeds": len(runs)}
+        rows.append(head | cells | {"epochs": f"{runs[0]['epochs']:.2f}"})
+    print("\n" + markdown_table(rows, list(rows[0])[1:]))
 
 
 def plot(results: dict[str, list[dict]], path: Path) -> None:
@@ -286,7 +304,6 @@ def plot(results: dict[str, list[dict]], path: Path) -> None:
         xlabel=f"steps of {each:,.0f} tokens",
         ylabel="bits per byte of clean held-out pages",
     )
-    axes.set_ylim(None, np.median(curves[:, 1, 1]))
     axes.grid(alpha=0.3)
     axes.legend()
     with files.atomic_path(path) as temporary:

@@ -18,11 +18,11 @@ import collections
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import numpy as np
 from _dirty_corpus import clean_documents
 
 from keras_llm.data import (
@@ -33,7 +33,7 @@ from keras_llm.data import (
     read_corpus,
     read_documents,
 )
-from keras_llm.evaluate import fit_thresholds, perplexity_filter
+from keras_llm.evaluate import perplexity_filter
 
 VOCABULARY, CONTEXT, ROWS = 2048, 256, 8
 KEEP = ((0.5, 99.5), (1, 99), (2.5, 97.5))  # of the clean sample
@@ -55,32 +55,45 @@ def main() -> None:
     options = parser.parse_args()
     model = trained(options.data, options.work, options.steps)
     path = options.data / "dirty" / "dirty_sample.jsonl.gz"
-    dirty = numbered(read_documents(path))
-    clean = [one for one in dirty if one.metadata["kind"] == "clean"]
-    sample = clean[::2]
-    used = {one.source for one in sample}
-    rest = [one for one in dirty if one.source not in used]
-    limits = {
-        f"{low:g}-{high:g} %": fit_thresholds(model, sample, (low, high))
-        for low, high in KEEP
-    }
-    print("limits:", limits)
-    steps = {
-        name: perplexity_filter(model, *both) for name, both in limits.items()
-    }
-    print("\ndropped of the labelled documents, by limits of clean ones:")
-    show(rest, "kind", steps)
+    dirty = kept(perplexity_filter(model), read_documents(path))
+    labelled(dirty)
     if options.corpus.is_dir():
-        pages = numbered(read_corpus(options.corpus))
-        scored = kept(perplexity_filter(model), pages)
-        shares = {
-            f"{low}-{high} %": keep_percentiles("bits_per_byte", low, high)
-            for low, high in SHARES
-        }
-        print(f"\ndropped of {options.corpus}, by its own percentiles:")
-        show(scored, "dirt", shares)
+        pages = kept(perplexity_filter(model), read_corpus(options.corpus))
+        print(f"\ndropped of {options.corpus}, by percentiles of its own:")
+        show(
+            pages,
+            "dirt",
+            {
+                f"{low}-{high} %": kept(
+                    keep_percentiles("bits_per_byte", low, high), pages
+                )
+                for low, high in SHARES
+            },
+        )
     for characters in CHARACTERS:
         speed(model, dirty, characters)
+
+
+def labelled(dirty: list[Document]) -> None:
+    """Limits from every other clean document, as `fit_thresholds` has them."""
+    clean = [one for one in dirty if one.metadata["kind"] == "clean"]
+    sample = clean[::2]
+    used = set(map(id, sample))
+    rest = [one for one in dirty if id(one) not in used]
+    columns = {}
+    for keep in KEEP:
+        low, high = np.percentile([bits(one) for one in sample], keep)
+        columns[f"{low:.2f} to {high:.2f}"] = [
+            one for one in rest if low <= bits(one) <= high
+        ]
+    print("\ndropped of labelled documents, outside percentiles of clean ones")
+    print(" and ".join(f"{low}-{high}" for low, high in KEEP) + ":")
+    show(rest, "kind", columns)
+
+
+def bits(document: Document) -> float:
+    """Bits per byte of a document, from its metadata."""
+    return document.metadata["bits_per_byte"]
 
 
 def trained(data: Path, work: Path, steps: int) -> Path:
@@ -118,35 +131,29 @@ def trained(data: Path, work: Path, steps: int) -> Path:
     return folder
 
 
-def numbered(documents: Iterable[Document]) -> list[Document]:
-    """Documents whose sources are numbers, each another one."""
-    return [
-        replace(document, source=f"{number}")
-        for number, document in enumerate(documents)
-    ]
-
-
-def kept(step: Step, documents: list[Document]) -> list[Document]:
+def kept(step: Step, documents: Iterable[Document]) -> list[Document]:
     """What a step hands on."""
     return list(step(documents, Counts(step.name)))
 
 
 def show(
-    documents: list[Document], field: str, steps: Mapping[str, Step]
+    documents: list[Document], field: str, columns: Mapping[str, list[Document]]
 ) -> None:
-    """Prints the share that each step drops, by kind of document."""
-    kinds = collections.Counter(str(one.metadata[field]) for one in documents)
-    print(f"{'':30}{'documents':>10}" + "".join(f"{n:>14}" for n in steps))
+    """Prints the share that each column lacks, and the bits, by kind."""
+    kinds = collections.defaultdict(list)
+    for one in documents:
+        kinds[str(one.metadata[field])].append(bits(one))
     left = [
-        collections.Counter(
-            str(one.metadata[field]) for one in kept(step, documents)
-        )
-        for step in steps.values()
+        collections.Counter(str(one.metadata[field]) for one in column)
+        for column in columns.values()
     ]
-    for kind, count in sorted(kinds.items()):
-        shares = [1 - one[kind] / count for one in left]
+    head = f"{'':30}{'documents':>10}{'median':>8}"
+    print(head + "".join(f"{name:>14}" for name in columns))
+    for kind, values in sorted(kinds.items()):
+        shares = [1 - one[kind] / len(values) for one in left]
         cells = "".join(f"{share:14.1%}" for share in shares)
-        print(f"{kind:30}{count:10,}{cells}")
+        median = np.median(values)
+        print(f"{kind:30}{len(values):10,}{median:8.2f}{cells}")
 
 
 def speed(model: Path, documents: list[Document], characters: int) -> None:

@@ -35,7 +35,8 @@ def perplexity_filter(
     """Drops documents that a language model predicts too badly or too well.
 
     Too badly: letters at random, lists of keywords, another language than the
-    model's. Too well: the same words again and again. The number, with four
+    model's. Too well: text that stands in its training set, and the same words
+    again and again once a model has learned to copy. The number, with four
     digits, becomes `bits_per_byte` (or `perplexity`) in the metadata. Without
     limits nothing is dropped for it: `data.keep_percentiles` can then keep
     the head or the middle of the corpus. Short texts have high numbers,
