@@ -204,10 +204,12 @@ def test_a_full_disk_stops_and_a_later_run_goes_on(corpus, tmp_path, engine):
     marker, kind, out = tmp_path / "marker", "disk full", tmp_path / "out"
     right = expected(corpus, marker, kind, tmp_path / "right")
 
+    reader = read(corpus)
+
     def go():
         with open_executor(engine, 1 if engine == "local" else None) as one:
             curate_shards(
-                *(read(corpus), out, one),
+                *(reader, out, one),
                 steps=steps_with(marker, kind),
                 shard_bytes=SMALL,
             )
@@ -221,6 +223,7 @@ def test_a_full_disk_stops_and_a_later_run_goes_on(corpus, tmp_path, engine):
     assert 0 < done < curation_status(out)[1].tasks
     go()
     assert contents(out) == right
+    assert reader.counts.documents_out > 100
 
 
 def test_a_refused_document_lets_the_others_be_done(corpus, tmp_path):

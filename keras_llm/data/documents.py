@@ -79,21 +79,24 @@ class Reader(Iterator[Document]):
         try:
             document = next(self._documents)
         except StopIteration:
-            self.check()
+            self.check(self.counts)
             raise
         self.counts.kept(document.text)
         return document
 
-    def check(self) -> None:
+    def check(self, counts: Counts) -> None:
         """Refuses a corpus without a single document, when all is read.
+
+        Args:
+            counts: Of reading.
 
         Raises:
             InputError: It says why there is none.
         """
-        if not self.counts.documents_out:
+        if not counts.documents_out:
             raise InputError(
                 "Expected at least one document. Received: none in "
-                f"{self._where} ({self.counts.reasons()}). Pass files with "
+                f"{self._where} ({counts.reasons()}). Pass files with "
                 "text."
             )
 

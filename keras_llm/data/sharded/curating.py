@@ -105,10 +105,10 @@ def curate_shards(
         shards = pipeline.read(documents)
     wrote = pipeline.curate(shards)
     with _not_worth_keeping(work_folder):
-        report = _assemble(
-            documents, out_folder, curation, work_folder, pipeline, wrote
-        )
+        report = _assemble(out_folder, curation, work_folder, pipeline, wrote)
     discard(work_folder)
+    if isinstance(documents, Reader) and pipeline.read_counts:
+        documents.counts = pipeline.read_counts
     return report
 
 
@@ -135,7 +135,6 @@ def _not_worth_keeping(work: Path) -> Iterator[None]:
 
 
 def _assemble(
-    documents: Iterable[Document],
     out_folder: str | os.PathLike,
     curation: Curation,
     work: Path,
@@ -143,7 +142,7 @@ def _assemble(
     wrote: Sequence[Stage],
 ) -> CurateReport:
     """Writes the corpus folder from what the tasks wrote."""
-    counts = [documents.counts] if isinstance(documents, Reader) else []
+    counts = [pipeline.read_counts] if pipeline.read_counts else []
     counts += [one for stage in wrote for one in stage.counts]
     with new_folder(out_folder, of_format(REPORT, FORMAT)) as folder:
         for side in (TRAIN, HELDOUT):

@@ -1,5 +1,6 @@
 """The stages of a curation, one after the other, each in many tasks."""
 
+import copy
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -59,10 +60,12 @@ class Pipeline:
 
     Attributes:
         stages: Those that are done.
+        read_counts: Of reading, where a `Reader` was read.
     """
 
     def __init__(self, folder: Path, executor: Executor, curation: Curation):
         self.stages: list[Stage] = []
+        self.read_counts: Counts | None = None
         self._folder = os.path.abspath(folder)
         self._executor = executor
         self._curation = curation
@@ -77,16 +80,21 @@ class Pipeline:
         files = files_of(documents)
         if not (isinstance(documents, Reader) and documents.reading and files):
             cut = Cut(self._folder, f"{name}.00000", documents, most)
-            return _shards(self._run(name, [cut], Inline()))
+            results = self._run(name, [cut], Inline())
+            if isinstance(documents, Reader):
+                self.read_counts = documents.counts
+            return _shards(results)
         reading = documents.reading
         tasks = [
             Read(self._folder, f"{name}.{number:05d}", group, reading, most)
             for number, group in enumerate(groups_of(files, most))
         ]
         results = self._run(name, tasks)
+        # A copy: after a full disk the same reader may be passed again.
+        self.read_counts = copy.deepcopy(documents.counts)
         for result in results:
-            documents.counts.add(Counts.from_record(result["counts"]))
-        documents.check()
+            self.read_counts.add(Counts.from_record(result["counts"]))
+        documents.check(self.read_counts)
         return _shards(results)
 
     def curate(self, shards: Sequence[Shard]) -> list[Stage]:
