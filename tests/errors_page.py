@@ -4,6 +4,7 @@
 """
 
 import ast
+import functools
 import hashlib
 import re
 from collections.abc import Iterator
@@ -110,13 +111,14 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def messages() -> list[Message]:
+@functools.cache
+def messages() -> tuple[Message, ...]:
     """Every message of the source, in the order of the files."""
-    return [
+    return tuple(
         Message(module_name(path), kind, " ".join(text.split()))
         for path in source_files()
         for kind, text in raised(ast.parse(path.read_text(encoding="utf-8")))
-    ]
+    )
 
 
 def raised(tree: ast.Module) -> Iterator[tuple[str, str]]:
