@@ -122,20 +122,20 @@ def run_with_kills(
     for left in (out, out.with_name(out.name + ".work")):
         shutil.rmtree(left, ignore_errors=True)
     shares = [0.3, 0.4]
-    killed = {"workers": 0, "runs": 0}
+    killed = {"killed_workers": 0, "killed_runs": 0}
 
     def worker_then_all(process: subprocess.Popen, seconds: float) -> None:
-        share, workers = shares[killed["runs"]], below(process.pid)
-        fresh = killed["workers"] == killed["runs"]
+        share, workers = shares[killed["killed_runs"]], below(process.pid)
+        fresh = killed["killed_workers"] == killed["killed_runs"]
         if workers and fresh and seconds > share * total / 2:
             os.kill(workers[0], signal.SIGKILL)
-            killed["workers"] += 1
+            killed["killed_workers"] += 1
         elif seconds > share * total and not fresh:
             process.kill()
 
     for _ in range(2):
         run(corpus, out, "local", workers, worker_then_all)
-        killed["runs"] += 1
+        killed["killed_runs"] += 1
     return {**run(corpus, out, "local", workers, lambda *_: None), **killed}
 
 

@@ -17,7 +17,9 @@ NUMBERS = "Ask jo@example.org or +1 212 555 0166. "
 DOCUMENTS = [
     Document(ROSE * 8, "https://a.example/1", license="MIT"),
     Document(ROSE * 8, "b", license="CC-BY-NC-4.0"),
-    Document(f"cafÃ© e\u0301 {ROSE}\n\n\n\n{ROSE * 7}", "c", metadata={"score": 3}),
+    Document(
+        f"cafÃ© e\u0301 {ROSE}\n\n\n\n{ROSE * 7}", "c", metadata={"score": 3}
+    ),
     Document(f"<p>{ROSE}</p>&amp;\x07 \nRead more\n{NUMBERS}", "d"),
     Document(ROSE * 8 + "Yes.", "e", metadata={"score": 1}),
     Document("<html><body><p>" + "Two words here. " * 30 + "</p></body>", "f"),
