@@ -50,6 +50,7 @@ bench: $(VENV)/dev.stamp  ## Measure beside the peers that are installed
 notebooks: $(VENV)/dev.stamp  ## Run all notebooks in full, for docs/notebooks
 	$(BIN)/python notebooks/run.py pages $(ARGS)
 
+docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/dev.stamp  ## Build the documentation site in site/
 	$(BIN)/mkdocs build --strict --quiet
 

@@ -18,7 +18,10 @@ from sources import ROOT
 from keras_llm.cli import app
 
 # Other people's programs: their words are not ours to check.
-OTHERS = {".", "cd", "curl", "echo", "git", "ls", "source", "tensorboard"}
+OTHERS = {
+    *(".", "cd", "curl", "dask", "echo", "gcloud", "git", "kubectl", "ls"),
+    *("sbatch", "source", "srun", "tensorboard"),
+}
 
 
 def lines_of(block: str) -> Iterator[str]:
@@ -35,7 +38,7 @@ def check(line: str) -> None:
     words = shlex.split(line)
     while re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
-    program = Path(words[0]).name
+    program = Path(words[0]).name or words[0]
     if program == "keras-llm":
         check_verb(words[1:])
     elif program == "make":

@@ -92,8 +92,9 @@ def test_the_python_tour_runs(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        *("adapters.md", "benchmarks.md", "bias.md", "curate.md"),
-        *("evaluate.md", "metrics.md", "report.md"),
+        *("adapters.md", "benchmarks.md", "bias.md", "corpus_report.md"),
+        *("curate.md", "curated_vs_raw.md", "data.md", "evaluate.md"),
+        *("metrics.md", "mixtures.md", "report.md", "synthesize.md"),
     ],
 )
 def test_the_python_of_a_page_runs(name, tmp_path):
