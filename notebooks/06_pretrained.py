@@ -1,0 +1,512 @@
+# %% [markdown]
+# # Published weights, and from GPT to Llama part by part
+#
+# A published model is a folder: one file of settings, one of tensors with
+# names, one of the tokenizer. Whoever can read the names has the model.
+#
+# In about three minutes you will be able to: open such a folder and say what
+# each tensor is, load GPT-2, Llama and Qwen and prove that the logits are
+# right, turn a GPT into a Llama one part at a time, swap a part of a trained
+# model and heal it, stretch its context, give it new tokens, and say what
+# memory all this takes. It needs matplotlib (`pip install "keras_llm[viz]"`),
+# no network and no GPU: the weights here are random, their files are real.
+
+# %%
+import importlib.util
+import os
+import tempfile
+import tracemalloc
+import warnings
+from itertools import pairwise
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+import keras
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+import keras_llm as kl
+from keras_llm.estimate import (
+    count_parameters,
+    kv_cache_bytes,
+    weight_bytes,
+)
+from keras_llm.figures import new_figure
+
+TINY = bool(os.environ.get("KERAS_LLM_TINY"))
+work = Path(tempfile.mkdtemp(prefix="keras-llm-weights-"))
+warnings.filterwarnings("ignore", "IProgress")  # of bars, by transformers
+keras.utils.set_random_seed(0)
+
+
+def same(ours, theirs, what):
+    """Says how far two results are apart; they must be equal."""
+    ours, theirs = map(keras.ops.convert_to_numpy, (ours, theirs))
+    difference = np.abs(ours - theirs).max()
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    print(f"{what}: equal, largest difference {difference:.0e}")
+
+
+# %% [markdown]
+# ## Three folders
+# GPT-2, Llama and Qwen3, as small as can be, in the very form in which the
+# large ones are published. `export.hugging_face` writes it; the last section
+# says how the real ones come from the network.
+
+# %%
+library = kl.data.standard_library()
+pages = [d.text for d in library if d.source.startswith("python/topics/")]
+pages = pages[:12] if TINY else pages
+tokenizer = kl.BytePairTokenizer.train(pages, 512, progress=False)
+SIZE = {
+    "vocabulary_size": tokenizer.vocabulary_size,
+    "context_length": 64,
+    "num_layers": 2,
+    "hidden_dim": 64,
+    "num_heads": 4,
+}
+GPT2 = kl.DecoderConfig(**SIZE, norm="layer", mlp="gelu", bias="all", rope=None)
+LLAMA = kl.DecoderConfig(**SIZE, num_kv_heads=2)
+QWEN3 = kl.DecoderConfig(**SIZE, num_kv_heads=2, qk_norm="head")
+written = {}
+for name, config in (("gpt2", GPT2), ("llama", LLAMA), ("qwen3", QWEN3)):
+    written[name] = kl.CausalLM(kl.build_decoder(config), tokenizer)
+    report = kl.export.hugging_face(written[name], work / name, family=name)
+    print(f"{name:6} {report.tensors} tensors, {report.bytes:,} bytes")
+
+# %%
+for file in sorted((work / "llama").iterdir()):
+    print(f"{file.stat().st_size:>9,}  {file.name}")
+print((work / "llama" / "config.json").read_text()[:350], "...")
+
+# %% [markdown]
+# ## Load, and prove it
+# `zoo.load` takes such a folder, finds the family in `config.json`, and gives
+# a `CausalLM`: weights, tokenizer and settings in one.
+
+# %%
+ids = np.random.default_rng(1).integers(0, 512, (2, 32))
+for name, lm in written.items():
+    loaded = kl.zoo.load(work / name)
+    same(lm.model(ids), loaded.model(ids), f"{name:6} loaded")
+
+# %% [markdown]
+# That only says that we read what we write. The yardstick is the authors'
+# code. Where `transformers` and `torch` are installed, they open our folder,
+# and we open the one that they write.
+
+# %%
+THERE = all(map(importlib.util.find_spec, ("transformers", "torch")))
+if THERE:
+    import torch
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for name in written:
+        theirs = transformers.AutoModelForCausalLM.from_pretrained(work / name)
+        theirs.save_pretrained(work / f"{name}-theirs")
+        with torch.no_grad():
+            logits = theirs(torch.tensor(ids)).logits.numpy()
+        same(written[name].model(ids), logits, f"{name:6} in transformers")
+        back = kl.zoo.load_hugging_face(work / f"{name}-theirs")
+        same(back(ids), logits, f"{name:6} written by transformers")
+else:
+    print("Without transformers and torch there is nothing to compare with.")
+
+# %% [markdown]
+# `tests/test_parity.py` does the same with every family of the zoo.
+#
+# ## What the tensors are called
+# A family is a table of names: theirs on the left, ours on the right. Here is
+# one block of each.
+
+
+# %%
+def names_of(family):
+    """Their name of each tensor of block 0, with shape and ours."""
+    table = kl.zoo.find_family(family).weights
+    rows = {f"{table.prefix}{r.theirs}": r for r in table.rows}
+    rows |= {r.theirs: r for r in table.rows}
+    with safe_open(work / family / "model.safetensors", "numpy") as file:
+        for name in sorted(file.keys()):
+            row = rows.get(name.replace(".0.", ".{i}."))
+            if ".0." in name and row is not None:
+                ours = [path.split("/", 1)[1] for path in row.ours]
+                yield name, file.get_slice(name).get_shape(), ours
+
+
+for family in ("gpt2", "llama"):
+    print(f"\n{family}")
+    for name, shape, ours in names_of(family):
+        print(f"{name:48} {shape!s:10} {', '.join(ours)}")
+
+# %% [markdown]
+# Two things to see. GPT-2 keeps queries, keys and values in one matrix,
+# `c_attn`; and Llama's matrices are (outputs, inputs), the other way round
+# than Keras has them. By hand:
+
+# %%
+gpt2 = load_file(work / "gpt2" / "model.safetensors")
+fused = gpt2["transformer.h.0.attn.c_attn.weight"]
+attention = written["gpt2"].model.get_layer("block_0").attention
+for theirs, ours in zip(
+    np.split(fused, 3, axis=1),
+    (attention.query, attention.key, attention.value),
+    strict=True,
+):
+    same(theirs, ours.kernel, f"a third of {fused.shape}")
+llama = load_file(work / "llama" / "model.safetensors")
+query = written["llama"].model.get_layer("block_0").attention.query
+theirs = llama["model.layers.0.self_attn.q_proj.weight"]
+same(theirs.T, query.kernel, "q_proj, transposed")
+
+# %% [markdown]
+# ## From GPT to Llama
+# Both are the same decoder with other parts. Here they are exchanged one at a
+# time at the size of GPT-2 (124 million), and after each we ask the families
+# which of them can say such a model in its `config.json`.
+
+# %%
+STEPS = {
+    "GPT-2": {},
+    "RMS norms": {"norm": "rms"},
+    "no biases": {"bias": "none"},
+    "rotary positions": {"rope": kl.Rope()},
+    "SwiGLU": {"mlp": "swiglu", "mlp_dim": None},
+    "4 key heads": {"num_kv_heads": 4},
+}
+
+
+def steps(config):
+    """The config after each step."""
+    for name, change in STEPS.items():
+        config = config.replace(**change)
+        yield name, config
+
+
+def speakers(config):
+    """The families that can say a config."""
+    found = []
+    for name in ("gpt2", "llama", "qwen2", "qwen3"):
+        try:
+            kl.zoo.find_family(name).to_hugging_face(config)
+            found.append(name)
+        except kl.InputError:
+            continue
+    return found
+
+
+sizes, caches = {}, {}
+for name, config in steps(kl.zoo.config("gpt2", dropout=0.0)):
+    sizes[name] = count_parameters(config).total
+    caches[name] = kv_cache_bytes(config, 1024) / 1e6
+    print(
+        f"{name:17} {sizes[name]:>11,} parameters, {caches[name]:4.1f} MB "
+        f"cache, said by {', '.join(speakers(config)) or 'nobody'}"
+    )
+
+# %%
+names = list(sizes)
+saved = [sizes[a] - sizes[b] for a, b in pairwise(names)]
+figure = new_figure(8, 2.8)
+axes = figure.add_subplot(1, 2, 1)
+bars = axes.barh(names[1:], saved, color="#0072B2")
+axes.bar_label(bars, [f" {count:,}" for count in saved], fontsize=8)
+axes.set(xscale="log", xlim=(1e3, 1e9), title="parameters saved by each step")
+axes.invert_yaxis()
+axes = figure.add_subplot(1, 2, 2)
+axes.barh(names, list(caches.values()), color="#E69F00")
+axes.invert_yaxis()
+axes.set_title("MB of cache, 1,024 tokens")
+figure
+
+# %% [markdown]
+# SwiGLU has three matrices instead of two, and is made narrower by a third:
+# no parameter more. A mixture that no family has is no mistake:
+# `build_decoder` builds all of them, only `transformers` would not know it.
+# The first step has a name, and the last two, which are Llamas.
+#
+# The book walks the same way to Llama 2, Llama 3 and Qwen3 (its chapter 5,
+# bonus material) and counts 6,738,415,616, 8,030,261,248, 1,235,814,400 and
+# 596,049,920 parameters. With the head counted apart from the embedding it
+# says 1,498,482,688 and 751,632,384 for the last two.
+
+# %%
+for name in ("llama-2-7b", "llama-3-8b", "llama-3.2-1b", "qwen3-0.6b"):
+    tied = count_parameters(kl.zoo.config(name)).total
+    untied = count_parameters(kl.zoo.config(name, tie_embeddings=False)).total
+    print(f"{name:13} {tied:>13,}, with a head of its own {untied:>13,}")
+
+# %% [markdown]
+# ## Do the parts matter?
+# Each mixture learns from the same pages, in the same order, for the same
+# number of steps.
+
+# %%
+CONTEXT, ROUNDS = SIZE["context_length"], 1 if TINY else 6
+stream = [i for page in tokenizer.encode(pages) for i in page]
+rows = np.array(stream[: len(stream) // (CONTEXT + 1) * (CONTEXT + 1)])
+rows = rows.reshape(-1, CONTEXT + 1)
+np.random.default_rng(2).shuffle(rows)
+held_out, rows = rows[:32], rows[32 : 96 if TINY else 1024]
+
+
+def learn(model, rounds=ROUNDS, rate=3e-3):
+    """Trains a little; returns the loss on rows it has not seen."""
+    model.compile(
+        keras.optimizers.AdamW(rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False,
+    )
+    if rounds:
+        x, y = rows[:, :-1], rows[:, 1:]
+        model.fit(x, y, batch_size=16, epochs=rounds, verbose=0)
+    loss = keras.losses.sparse_categorical_crossentropy(
+        held_out[:, 1:], model(held_out[:, :-1]), from_logits=True
+    )
+    return float(keras.ops.mean(loss))
+
+
+# %%
+models, losses = {}, {}
+for name, config in steps(GPT2):
+    if TINY and name != "SwiGLU":
+        continue
+    keras.utils.set_random_seed(3)
+    small = config.replace(num_kv_heads=min(config.num_kv_heads, 4))
+    if name == "4 key heads":
+        name, small = "2 key heads", config.replace(num_kv_heads=2)
+    models[name] = kl.build_decoder(small)
+    losses[name] = learn(models[name])
+    print(f"{name:17} loss {losses[name]:.4f}")
+
+# %% [markdown]
+# One seed and one minute say little about large models. (A table of positions
+# has to be learned first; that is why rotary ones win here.) What this shows
+# is that every mixture is a model that learns, without another line of code.
+#
+# ## Swap a part and keep the rest
+# A trained model with four key heads becomes one with two: the average of two
+# neighbours makes one (Ainslie et al., 2023). Everything else is copied. It
+# loses something, and a little training brings most of it back. To be fair, the
+# whole model trains on for as long.
+
+# %%
+whole = models["SwiGLU"]
+fewer = kl.build_decoder(whole.config.replace(num_kv_heads=2))
+
+
+def pooled(kernel, heads=4, groups=2):
+    """(width, heads * channels) -> the mean of neighbouring heads."""
+    width, channels = kernel.shape[0], kernel.shape[1] // heads
+    parts = kernel.reshape(width, groups, heads // groups, channels)
+    return parts.mean(axis=2).reshape(width, groups * channels)
+
+
+for old, new in zip(whole.weights, fewer.weights, strict=True):
+    value = old.numpy()
+    new.assign(value if value.shape == new.shape else pooled(value))
+more = 1 if TINY else 2
+before = learn(fewer, rounds=0)
+healed = learn(fewer, more, rate=1e-3)
+longer = learn(whole, more, rate=1e-3)
+
+# %%
+for loss, what in (
+    (losses["SwiGLU"], "four key heads"),
+    (before, "averaged to two"),
+    (healed, f"and healed for {more} rounds"),
+    (longer, f"with all four, {more} rounds more"),
+):
+    print(f"{loss:.3f}  {what}")
+
+# %% [markdown]
+# ## A longer context
+# Rotary positions turn each pair of channels at its own speed. Beyond the
+# length of its training a model sees angles that it has never seen. **Scaling**
+# slows the pairs down so that a longer text has the old angles: all of them
+# (linear), or only the slow ones, because fast pairs tell neighbours apart
+# (Llama 3.1, YaRN). The lower panel is the number of tokens of a full turn.
+
+# %%
+base = kl.zoo.config("llama-3.2-1b", context_length=8192, rope=kl.Rope())
+longer = {"factor": 4.0, "original_context": 2048}
+ropes = {
+    "none": kl.Rope(),
+    "linear": kl.Rope(scaling="linear", factor=4.0),
+    "llama3": kl.Rope(scaling="llama3", **longer),
+    "yarn": kl.Rope(scaling="yarn", **longer),
+}
+configs = {name: base.replace(rope=rope) for name, rope in ropes.items()}
+kl.visualize.rotary_figure(configs)
+
+# %% [markdown]
+# Llama 3.2 was published with such a scaling; it comes along in the config,
+# and a shorter `context_length` changes no logits, it only makes caches
+# smaller. (The book also turns theta down with the context, 500,000 for
+# 131,072 tokens to 31,250 for 8,192, which makes another model; the published
+# one needs no such change.)
+
+# %%
+rope = kl.zoo.config("llama-3.2-1b").rope
+print(rope.scaling, rope.theta, rope.factor, rope.original_context)
+print(f"the book's theta for 8,192 tokens: {rope.theta * 8192 / 131072:,.0f}")
+short = kl.zoo.load(work / "llama", context_length=32)
+same(short.model(ids), written["llama"].model(ids), "a shorter context")
+
+# %% [markdown]
+# ## More tokens
+# Say you want to mark notes. Two tokens get the next free ids, and the
+# embedding gets two rows, each the mean of all others: so the new ids are
+# about as likely as the average one, and the old ids keep their logits.
+
+# %%
+NEW = ["<|note|>", "<|end_note|>"]
+old = written["llama"]
+extended = old.tokenizer.with_tokens(NEW)
+larger = kl.resize_embedding(old.model, extended.vocabulary_size)
+marked = "<|note|>tea<|end_note|>"
+print(len(tokenizer.encode(marked)), "tokens before,", end=" ")
+print(extended.encode(marked, allowed_special="all"), "now")
+print(f"{old.model.count_params():,} -> {larger.count_params():,} parameters")
+size = old.config.vocabulary_size
+same(larger(ids)[..., :size], old.model(ids), "logits of the old ids")
+
+# %%
+kl.CausalLM(larger, extended).save(work / "extended")
+again = kl.CausalLM.load(work / "extended")
+print(again.tokenizer.special_tokens)
+
+# %% [markdown]
+# ## What loading takes
+# The plain way holds all tensors and the model at once. `zoo.load` makes the
+# variables empty and reads one tensor after the other. Measured is what Python
+# and NumPy hold **besides** the model's variables, at the worst moment.
+
+# %%
+big = LLAMA.replace(
+    vocabulary_size=4096,
+    num_layers=2 if TINY else 8,
+    hidden_dim=256,
+    head_dim=None,
+    mlp_dim=None,
+)
+kl.zoo.save_hugging_face(kl.build_decoder(big), work / "big", "llama")
+bytes_of_file = (work / "big" / "model.safetensors").stat().st_size
+
+
+def at_once():
+    tensors = load_file(work / "big" / "model.safetensors")
+    return kl.build_decoder(big), tensors  # both are there before copying
+
+
+def one_by_one():
+    return kl.zoo.load_hugging_face(work / "big")
+
+
+peaks = {}
+for way in (at_once, one_by_one):
+    tracemalloc.start()
+    way()
+    peaks[way.__name__] = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    print(f"{way.__name__:11} {peaks[way.__name__] / 1e6:5.1f} MB besides")
+print(f"the file has {bytes_of_file / 1e6:.1f} MB")
+
+# %% [markdown]
+# And before any download, what the real ones will hold, in GB:
+
+# %%
+print(" " * 14, *(f"{dtype:>9}" for dtype in ("float32", "bfloat16", "int8")))
+for name in ("gpt2", "llama-3.2-1b", "qwen3-0.6b", "llama-3-8b"):
+    config = kl.zoo.config(name)
+    held = (weight_bytes(config, d) for d in ("float32", "bfloat16", "int8"))
+    print(f"{name:14}", *(f"{size / 1e9:9.2f}" for size in held))
+
+# %% [markdown]
+# ## With the network
+# Everything above works with the published weights; only the name changes.
+# They are downloaded once, into the usual cache, with their hashes checked.
+#
+# ```shell
+# pip install "keras_llm[hub]"
+# keras-llm info qwen3-0.6b          # what it takes, before any download
+# keras-llm generate gpt2 "Every effort moves you"
+# keras-llm chat Qwen/Qwen3-0.6B
+# ```
+#
+# ```python
+# lm = kl.zoo.load("gpt2")
+# lm = kl.zoo.load("Qwen/Qwen3-0.6B", dtype="bfloat16", context_length=2048)
+# lm = kl.zoo.load("llama-3.2-1b")   # after you accepted its licence on the hub
+# ```
+#
+# [The zoo](../zoo.md) lists every preset with its size and licence, and
+# [Add a family](13_add_a_family.md) is about those that are not there.
+
+# %% [markdown]
+# ## Exercises
+# **Exercise 1.** Qwen2 is a Llama whose queries, keys and values have a bias.
+# How many numbers are that in Qwen2 0.5B (24 layers, width 896, 14 heads, 2
+# key heads)? Check it with `count_parameters`.
+#
+# **Exercise 2.** Which field must change in `LLAMA` so that the family `qwen3`
+# can say it and `llama` cannot? And how many parameters does it add?
+#
+# **Exercise 3.** Load the attention of GPT-2's second block by hand into a new
+# `GroupedQueryAttention`, biases included, and show that it computes what the
+# model's own does.
+
+# %% [markdown]
+# ## Solutions
+# ### Exercise 1
+# A bias for each output: 14 query heads, 2 key heads and 2 value heads, all of
+# 64 channels.
+
+# %%
+with_bias = kl.zoo.config("qwen2-0.5b")
+by_hand = 24 * (14 + 2 + 2) * (896 // 14)
+without = with_bias.replace(bias="none")
+counted = count_parameters(with_bias).total - count_parameters(without).total
+print(f"{by_hand:,} by hand, {counted:,} counted")
+assert by_hand == counted
+
+# %% [markdown]
+# ### Exercise 2
+# The norm of queries and keys: a gain for each channel of a head, shared by
+# all heads, for queries and for keys.
+
+# %%
+changed = LLAMA.replace(qk_norm="head")
+more = count_parameters(changed).total - count_parameters(LLAMA).total
+print("LLAMA is said by", speakers(LLAMA), "and then by", speakers(changed))
+print(f"{more} parameters more")
+assert speakers(changed) == ["qwen3"] and "llama" in speakers(LLAMA)
+assert more == LLAMA.num_layers * 2 * LLAMA.head_dim
+
+# %% [markdown]
+# ### Exercise 3
+# Thirds of `c_attn`, and `c_proj` as it is.
+
+# %%
+at = "transformer.h.1.attn"
+mine = kl.layers.GroupedQueryAttention(num_heads=4, bias="all")
+mine.build((None, None, 64))
+parts = zip(
+    np.split(gpt2[f"{at}.c_attn.weight"], 3, axis=1),
+    np.split(gpt2[f"{at}.c_attn.bias"], 3),
+    (mine.query, mine.key, mine.value),
+    strict=True,
+)
+for kernel, bias, dense in parts:
+    dense.kernel.assign(kernel)
+    dense.bias.assign(bias)
+mine.output_projection.kernel.assign(gpt2[f"{at}.c_proj.weight"])
+mine.output_projection.bias.assign(gpt2[f"{at}.c_proj.bias"])
+x = keras.random.normal((2, 16, 64), seed=4)
+theirs = written["gpt2"].model.get_layer("block_1").attention
+same(mine(x), theirs(x), "attention by hand")
+assert np.allclose(mine(x), theirs(x), atol=1e-4)
