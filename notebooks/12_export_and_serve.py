@@ -1,0 +1,536 @@
+# %% [markdown]
+# # Export and serve: the model leaves Keras
+#
+# A trained model should run where there is no Keras: in a server, in a C
+# program, on a phone. What leaves is a file with the tokenizer, the model and
+# the loop inside, and it must say what the model said here.
+#
+# In about four minutes you will be able to: write a SavedModel that takes
+# text and gives text, list its signatures and call them with TensorFlow alone,
+# run it from C, put it behind OpenAI's API and stream from it, make a file for
+# phones and run it, and choose a size by what it loses. It needs
+# `pip install "keras_llm[viz,serve,litert]"`, no network, no GPU, no phone.
+
+# %%
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_llm as kl
+from keras_llm.figures import new_figure
+
+TINY = bool(os.environ.get("KERAS_LLM_TINY"))
+work = Path(tempfile.mkdtemp(prefix="keras-llm-export-"))
+logging.getLogger("tensorflow").setLevel("ERROR")  # no advice on speed
+keras.utils.set_random_seed(0)
+
+# %% [markdown]
+# ## A model to send away
+# One that learned a little of Python's language reference, as in chapter 05.
+
+# %%
+VOCABULARY, CONTEXT, EPOCHS = (400, 64, 1) if TINY else (2048, 128, 3)
+library = kl.data.standard_library()
+pages = [d.text for d in library if d.source.startswith("python/topics/")]
+pages = pages[:12] if TINY else pages
+held_out = "\n".join(pages[::8])[:6000]
+pages = [page for i, page in enumerate(pages) if i % 8]
+tokenizer = kl.BytePairTokenizer.train(pages, VOCABULARY, progress=False)
+end = tokenizer.eos_id
+ids = [i for page in tokenizer.encode(pages) for i in (*page, end)]
+rows = np.array(ids[: len(ids) // (CONTEXT + 1) * (CONTEXT + 1)])
+rows = rows.reshape(-1, CONTEXT + 1)
+config = kl.zoo.config(
+    "tiny",
+    vocabulary_size=VOCABULARY,
+    context_length=CONTEXT,
+    num_layers=1 if TINY else 2,
+)
+
+# %%
+model = kl.build_decoder(config)
+model.compile(
+    keras.optimizers.AdamW(2e-3),
+    keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    jit_compile=False,
+)
+history = model.fit(
+    rows[:, :-1], rows[:, 1:], batch_size=16, epochs=EPOCHS, verbose=0
+)
+print("loss", *(round(loss, 2) for loss in history.history["loss"]))
+NEW = 8 if TINY else 24
+settings = kl.GenerationSettings(temperature=0, max_new_tokens=NEW)
+lm = kl.CausalLM(model, tokenizer, settings=settings, chat="keras_llm")
+PROMPT = "The statement"
+TEXT = lm.generate(PROMPT)
+print(repr(TEXT))
+
+# %% [markdown]
+# ## A SavedModel
+# One call. Before the folder appears, a process that has only TensorFlow has
+# run every signature and its text was compared with Keras's.
+
+# %%
+report = kl.export.saved_model(
+    lm, work / "talker", warmup=False, verify=not TINY
+)
+print(f"{report.size / 1e6:.1f} MB, of that {report.weight_size / 1e6:.1f} MB")
+print("the weights; as in Keras:", report.equal)
+for path in sorted(Path(report.path).rglob("*")):
+    if path.is_file():
+        where = path.relative_to(work)
+        print(f"{path.stat().st_size:>9,}  {where}")
+
+# %% [markdown]
+# A **signature** is a function with a name that a server can call. This is
+# `tf.saved_model.load` as everybody has it; nothing of ours is needed.
+
+# %%
+loaded = tf.saved_model.load(report.path)
+for name, signature in sorted(loaded.signatures.items()):
+    inputs = sorted(signature.structured_input_signature[1])
+    outputs = sorted(signature.structured_outputs)
+    print(f"{name}\n    {', '.join(inputs)}\n    -> {', '.join(outputs)}")
+
+# %%
+serve = loaded.signatures["serving_default"]
+found = serve(prompt=tf.constant([PROMPT, "A class"]))["text"].numpy()
+print([text.decode() for text in found])
+assert found[0].decode() == TEXT
+
+# %% [markdown]
+# Is that honest? A new process, which imports TensorFlow, and says what else it
+# has imported:
+
+# %%
+PROGRAM = """
+import sys, tensorflow as tf
+model = tf.saved_model.load(sys.argv[1]).signatures["serving_default"]
+print(model(prompt=tf.constant(sys.argv[2:]))["text"].numpy()[0].decode())
+print([name for name in ("keras_llm", "keras") if name in sys.modules])
+"""
+if not TINY:
+    found = subprocess.run(
+        [sys.executable, "-c", PROGRAM, report.path, PROMPT],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    print(found.stdout)
+    assert found.stdout.startswith(TEXT)
+
+# %% [markdown]
+# ## From C
+# The tokenizer, the cache and the sampler are operations of TensorFlow in the
+# graph, so a C program needs nothing but TensorFlow's library.
+# `examples/c/main.c` of the repository is that program; where a compiler is, it
+# is built and asked here.
+
+# %%
+source = Path.cwd().parent / "examples" / "c"
+TOOLS = shutil.which("cc") and shutil.which("make")
+if source.is_dir() and TOOLS and not TINY:
+    program = work / "text_model"
+    python = f"PYTHON={sys.executable}"
+    subprocess.run(
+        ["make", "-C", str(source), f"OUT={program}", python],
+        check=True,
+        capture_output=True,
+    )
+    asked = [program, report.path, PROMPT]
+    answer = subprocess.run(asked, check=True, capture_output=True, text=True)
+    print(f"{program.stat().st_size:,} bytes of program say: {answer.stdout!r}")
+    assert answer.stdout == TEXT + "\n"
+else:
+    print("Not built here; examples/c/README.md says how.")
+
+# %% [markdown]
+# ## A server
+# `keras-llm serve` puts an artifact behind OpenAI's API, TensorFlow Serving's,
+# and a page to talk. Here it runs as a process of its own; port 0 is any that
+# is free, and the first lines say which.
+
+# %%
+COMMAND = """
+import sys
+from keras_llm.export import serve
+serve(sys.argv[1], port=0, ready=lambda app, url: print(url, flush=True))
+"""
+server = subprocess.Popen(
+    [sys.executable, "-c", COMMAND, str(work / "talker")],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.DEVNULL,
+    text=True,
+)
+ADDRESS = server.stdout.readline().strip()
+print("it is there:", re.sub(r"\d+$", "PORT", ADDRESS))
+
+
+# %%
+def post(path, **body):
+    """Sends JSON, as any HTTP client would."""
+    request = urllib.request.Request(
+        f"{ADDRESS}/v1/{path}",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    return urllib.request.urlopen(request, timeout=120)
+
+
+def wait():
+    """Until the server listens."""
+    for _ in range(600):
+        try:
+            return urllib.request.urlopen(f"{ADDRESS}/health", timeout=60)
+        except urllib.error.URLError:
+            time.sleep(0.1)
+
+
+wait()
+with post(
+    "completions", prompt=PROMPT, temperature=0, max_tokens=NEW
+) as answer:
+    answer = json.load(answer)
+print(json.dumps(answer, indent=1))
+assert answer["choices"][0]["text"] == TEXT
+
+# %% [markdown]
+# With `stream` the text comes as it is made, some tokens at a time, in lines of
+# server-sent events.
+
+# %%
+with post(
+    "chat/completions",
+    messages=[{"role": "user", "content": "What is a class?"}],
+    max_tokens=3 * NEW,
+    seed=1,
+    stream=True,
+) as lines:
+    events = [line.decode().strip() for line in lines if line.strip()]
+for event in events[:-1]:
+    delta = json.loads(event.removeprefix("data: "))["choices"][0]["delta"]
+    print(delta)
+print(events[-1])
+
+# %% [markdown]
+# A client made for OpenAI needs another address and nothing else:
+#
+# ```python
+# client = openai.OpenAI(base_url=f"{ADDRESS}/v1", api_key="none")
+# client.completions.create(model="talker", prompt="The statement")
+# ```
+#
+# And the same server speaks as TensorFlow Serving does, so that a client does
+# not notice when that takes over:
+
+# %%
+with kl.export.ServingClient(ADDRESS, "talker") as client:
+    print(sorted(client.metadata()))
+    print(client.complete(PROMPT) == TEXT)
+    row = client.score("The class statement.")
+    print({key: round(row[key], 3) for key in ("perplexity", "bits_per_byte")})
+server.terminate()
+server.wait()
+server.stdout.close()
+
+# %% [markdown]
+# ## A file for phones
+# LiteRT (once TensorFlow Lite) runs on phones, desktops and boards. A
+# `.tflite` is the model alone: the loop around it is yours.
+
+# %%
+HERE = importlib.util.find_spec("ai_edge_litert") is not None
+KINDS = (
+    {"int8": "int8"}
+    if TINY
+    else {"float32": None, "fp16": "fp16", "int8": "int8", "int4": "int4"}
+)
+
+
+@contextlib.contextmanager
+def quiet():
+    """Hides what libraries in C++ tell on standard error."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+# %%
+phone = {}
+for name, quantization in KINDS.items() if HERE else ():
+    phone[name] = kl.export.litert(
+        lm,
+        work / f"{name}.tflite",
+        quantization=quantization,
+        verify=not TINY,
+        max_delta_nats=1.0,
+        held_out=held_out[:1000],
+    )
+    print(str(phone[name]).replace(f"{work}/", ""))
+
+# %%
+first = work / f"{next(iter(KINDS))}.tflite"
+if HERE:
+    with quiet():
+        from ai_edge_litert.interpreter import Interpreter
+
+        signatures = Interpreter(str(first)).get_signature_list()
+    for name, parts in signatures.items():
+        print(name, parts["inputs"][:4], "->", parts["outputs"][:3], "...")
+
+# %% [markdown]
+# Tokens go in with their positions and the caches of keys and values; the new
+# caches come out beside the logits, for the next call. `LitertRunner` is that
+# loop, without TensorFlow:
+
+# %%
+prompt_ids = [end, *tokenizer.encode(PROMPT)]
+
+
+@quiet()
+def on_phone(path):
+    """The greedy text of a `.tflite`."""
+    runner = kl.export.LitertRunner(path, slots=CONTEXT)
+    return tokenizer.decode(runner.generate(prompt_ids, new_tokens=NEW))
+
+
+for name in phone:
+    print(f"{name:8} {on_phone(work / f'{name}.tflite')!r}")
+print(f"Keras    {TEXT!r}")
+
+# %% [markdown]
+# A `.litertlm` is the whole: model, tokenizer, chat template, and the ids that
+# end a text. An app needs the LiteRT-LM runtime and this file. The runtime has
+# a Python form (`pip install litert-lm`), which is what we ask here.
+
+# %%
+BUNDLES = HERE and not TINY
+BUNDLES = BUNDLES and importlib.util.find_spec("litert_lm") is not None
+if BUNDLES:
+    bundle = kl.export.litert(lm, work / "talker.litertlm", quantization="int8")
+    print(str(bundle).replace(f"{work}/", ""))
+    opened = kl.export.open_bundle(work / "talker.litertlm")
+    for section in opened.sections:
+        print(section.kind, f"{section.end - section.begin:,} bytes")
+
+
+# %%
+@quiet()
+def ask_bundle(path, message):
+    """The reply of the stock runtime, greedy."""
+    import litert_lm
+
+    litert_lm.set_min_log_severity(litert_lm.LogSeverity.ERROR)
+    greedy = litert_lm.SamplerConfig(
+        top_k=1, top_p=1.0, temperature=1.0, seed=0
+    )
+    with (
+        litert_lm.Engine(str(path), cache_dir=":memory") as engine,
+        engine.create_conversation(
+            sampler_config=greedy, max_output_tokens=NEW
+        ) as conversation,
+    ):
+        reply = conversation.send_message(message).to_json()
+        return "".join(part["text"] for part in reply["content"])
+
+
+QUESTION = "What is a class?"
+if BUNDLES:
+    print("the runtime:", repr(ask_bundle(work / "talker.litertlm", QUESTION)))
+print("Keras:      ", repr("".join(lm.chat(QUESTION))))
+
+# %% [markdown]
+# The bundle is int8, so a word may differ. `with_mobile=True` also writes
+# `mobile/`: how to run exactly this file from Kotlin, Swift and Python
+# ([on a phone](../phone.md)).
+#
+# ## Smaller, and what it costs
+# Weights can be stored in 16, 8 or 4 bits. Each file scores the same held-out
+# lines itself: the SavedModels by their signature `score`, the phone's files
+# by `LitertRunner`. No Keras is asked.
+
+# %%
+lines = [line for line in held_out.split("\n") if 40 < len(line) < 90]
+lines = lines[: 4 if TINY else 40]
+
+
+def saved_loss(path):
+    """Nats per token, by a SavedModel."""
+    score = tf.saved_model.load(path).signatures["score"]
+    found = score(text=tf.constant(lines))
+    total = -found["sum_logprob"].numpy().sum()
+    return total / found["num_tokens"].numpy().sum()
+
+
+@quiet()
+def phone_loss(path):
+    """Nats per token, by a file for phones."""
+    runner, total, count = kl.export.LitertRunner(path, slots=CONTEXT), 0, 0
+    for line in tokenizer.encode(lines):
+        logits = runner.logits([end, *line])[:-1].astype("float64")
+        logits -= np.log(np.exp(logits).sum(-1, keepdims=True))
+        total -= logits[np.arange(len(line)), line].sum()
+        count += len(line)
+    return total / count
+
+
+# %%
+servers = {"float32": (report.size, saved_loss(report.path))}
+for storage in ("int8",) if TINY else ("bfloat16", "int8", "int4"):
+    small = kl.export.saved_model(
+        lm,
+        work / storage,
+        quantization=storage,
+        max_delta=None,
+        signatures=["score"],
+        warmup=False,
+        verify=False,
+    )
+    servers[storage] = small.size, saved_loss(small.path)
+phones = {
+    name: (found.bytes, phone_loss(found.path)) for name, found in phone.items()
+}
+
+# %%
+for kind, table in (("SavedModel", servers), ("LiteRT", phones)):
+    for name, (size, loss) in table.items():
+        print(
+            f"{kind:10} {name:9} {size / 1e6:6.2f} MB, "
+            f"perplexity {np.exp(loss):.3f}"
+        )
+
+# %%
+figure = new_figure(6, 3.2)
+axes = figure.add_subplot()
+for label, table, mark in (
+    ("SavedModel", servers, "o"),
+    ("LiteRT", phones, "s"),
+):
+    points = [(size / 1e6, np.exp(loss)) for size, loss in table.values()]
+    axes.scatter(*np.reshape(points, (-1, 2)).T, marker=mark, label=label)
+    for name, point in zip(table, points, strict=True):
+        axes.annotate(
+            name, point, xytext=(5, 5), textcoords="offset points", fontsize=8
+        )
+axes.set(xlabel="MB", ylabel="perplexity")
+axes.legend()
+figure
+
+# %% [markdown]
+# 8 bits cost next to nothing, 4 bits something; how much depends on the model,
+# so measure yours: `held_out=` does, and `max_delta=` refuses a file that
+# loses more. Which weights suffer, and what it does to their outputs:
+
+# %%
+kl.visualize.quantization_figure(
+    lm, {"int8": "int8", "int4": "int4"}, held_out[:2000]
+)
+
+# %% [markdown]
+# ## What runs where
+#
+# | | made by | it needs | text in, text out | cache |
+# | --- | --- | --- | --- | --- |
+# | TensorFlow Serving | `export.saved_model` | the container | yes | inside |
+# | Python, no Keras | `export.saved_model` | `tensorflow` | yes | inside |
+# | C, Java, Go | `export.saved_model` | `libtensorflow` | yes | inside |
+# | OpenAI clients | any of these | `keras-llm serve` | yes | inside |
+# | phones, desktops | `export.litert`, `.litertlm` | LiteRT-LM | yes | inside |
+# | a loop of your own | `export.litert`, `.tflite` | LiteRT | ids | yours |
+# | `transformers`, vLLM | `export.hugging_face` | theirs | theirs | theirs |
+#
+# A SentencePiece or WordPiece vocabulary needs the operations of
+# tensorflow-text in the first three rows. The reference is
+# [Exports](../export.md), [Serving](../serving.md) and
+# [Smaller models](../quantization.md).
+
+# %% [markdown]
+# ## Exercises
+# **Exercise 1.** Call the signature `score` of the SavedModel on a sentence and
+# compute its bits per byte from `sum_logprob`. Is it the `bits_per_byte` that
+# the signature gives, and what `lm.score` says?
+#
+# **Exercise 2.** Does a text depend on who else is served at the time? Call
+# `generate` with one prompt and seed alone, then in a batch of three.
+#
+# **Exercise 3.** How many bytes will the weights of the int8 SavedModel have?
+# Predict it from the config alone, and compare with the file.
+
+# %% [markdown]
+# ## Solutions
+# ### Exercise 1
+# Minus the sum is in nats; a bit is ln 2 of them.
+
+# %%
+SENTENCE = "The class statement."
+found = loaded.signatures["score"](text=tf.constant([SENTENCE]))
+found = {name: value.numpy()[0] for name, value in found.items()}
+bits = -found["sum_logprob"] / np.log(2) / len(SENTENCE.encode())
+print(f"{bits:.4f} by hand, {found['bits_per_byte']:.4f} by the signature")
+assert np.isclose(bits, found["bits_per_byte"], rtol=1e-4)
+assert np.isclose(lm.score(SENTENCE).sum(), found["sum_logprob"], rtol=1e-3)
+
+# %% [markdown]
+# ### Exercise 2
+# No: each row draws from its own seed.
+
+# %%
+CONTROLS = {
+    "max_new_tokens": np.int32(NEW),
+    "temperature": np.float32(1),
+    "top_k": np.int32(0),
+    "top_p": np.float32(1),
+    "min_p": np.float32(0),
+    "repetition_penalty": np.float32(1),
+    "stop": "",
+}
+
+
+def generate(prompts, seeds):
+    controls = {
+        name: tf.fill([len(prompts)], value) for name, value in CONTROLS.items()
+    }
+    found = loaded.signatures["generate"](
+        prompt=tf.constant(prompts),
+        seed=tf.constant(seeds, tf.int64),
+        **controls,
+    )
+    return [text.decode() for text in found["text"].numpy()]
+
+
+alone = generate([PROMPT], [7])
+crowd = generate(["A class", PROMPT, "If"], [1, 7, 3])
+print(alone[0] == crowd[1], repr(alone[0]))
+assert alone[0] == crowd[1]
+
+# %% [markdown]
+# ### Exercise 3
+# One byte for each number of a matrix, and four for the scale of each output.
+
+# %%
+expected = kl.estimate.weight_bytes(config, "int8")
+(weights,) = (work / "int8").glob("1/variables/*.data-*")
+size = weights.stat().st_size
+print(f"{expected:,} bytes expected, {size:,} on disk")
+assert abs(size - expected) < 0.2 * expected
