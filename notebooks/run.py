@@ -10,6 +10,7 @@ NAME is its number or more of its name.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -81,6 +82,9 @@ def executed(script: Path) -> nbformat.NotebookNode:
         resources={"metadata": {"path": str(HERE)}},
         extra_arguments=["--log-level=ERROR"],
     ).execute()
+    for cell in notebook.cells:  # TensorFlow's start-up lines teach nothing
+        outputs = cell.get("outputs", [])
+        outputs[:] = [one for one in outputs if one.get("name") != "stderr"]
     seconds = time.monotonic() - started
     print(f"{script.stem}: {seconds:.0f} s", flush=True)
     return notebook
@@ -102,9 +106,11 @@ def tiny(names: list[str]) -> int:
 def pages(names: list[str]) -> None:
     """Runs notebooks in full and writes each as Markdown with its figures."""
     for script in scripts(names):
+        figures = PAGES / f"{script.stem}_files"
         body, resources = MarkdownExporter().from_notebook_node(
-            executed(script), {"output_files_dir": f"{script.stem}_files"}
+            executed(script), {"output_files_dir": figures.name}
         )
+        shutil.rmtree(figures, ignore_errors=True)
         writer = FilesWriter(build_directory=str(PAGES))
         writer.write(body, resources, notebook_name=script.stem)
 
