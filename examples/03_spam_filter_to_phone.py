@@ -47,10 +47,10 @@ def main() -> None:
     path = given.messages or kl.data.download("sms_spam") / "sms.tsv"
     train, test = kl.tune.held_out(kl.tune.read_labelled(path), 0.2)
     lm = kl.zoo.load(given.model, context_length=96)  # longer ones are cut
-    spam = kl.classify.sequence(lm, train, epochs=0.02 if TINY else 2)
+    run = {"epochs": 0.02 if TINY else 2, "out": given.out}
+    spam = kl.classify.sequence(lm, train, **run)
     spam.tokenizer.save(given.out)
     print(kl.export.classifier_litert(spam, given.out / "spam.tflite"))
-    test = test[: 20 if TINY else None]
     found = np.array(on_the_phone(given.out, [one.text for one in test]))
     right = found == [one.labels[0] for one in test]
     print(f"accuracy on the phone: {right.mean():.4f}")
