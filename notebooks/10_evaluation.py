@@ -327,7 +327,7 @@ evaluate.reliability_figure(
 )
 
 # %% [markdown]
-# Bars below the diagonal are promises that were not kept.
+# Points below the diagonal are promises that were not kept.
 #
 # ## Bias
 # **CrowS-Pairs** are pairs of sentences, one of which says a stereotype. How
