@@ -58,8 +58,8 @@ for pair in pairs[4:7]:
 # %% [markdown]
 # ## A model that answers
 # Preferences sharpen a model that answers already. Ours learns the book's 935
-# instructions from nothing (chapter 08 does it after some reading): enough for
-# the form of an answer, and for what is to be seen here.
+# instructions from nothing (chapter 08 does it after some reading). Do not
+# expect good answers: only how likely it finds each of two is looked at here.
 
 # %%
 talks = list(tune.read_conversations(folder / "instruction-data.json"))
@@ -194,8 +194,8 @@ print(f"{last['validation_accuracy']:.1%} of them the right way round")
 # %% [markdown]
 # Three curves tell how it went: the **margin** (how far apart the rewards of
 # chosen and rejected are), the **accuracy** (how often it is positive), and
-# the rewards themselves. Where both rewards fall, the margin grows by
-# unlearning answers: then stop earlier, or raise beta.
+# the rewards themselves. Here both rewards fall, so a part of the margin comes
+# from unlearning answers: stop earlier, or raise beta, where that matters.
 
 # %%
 figure = new_figure(10, 3)
@@ -212,8 +212,8 @@ for place, names in enumerate(panels, 1):
 figure
 
 # %% [markdown]
-# A margin is about probabilities; here is what the model says, before and
-# after.
+# A margin is about probabilities. What so small a model says, word for word the
+# likeliest, is no better for it, and no worse:
 
 # %%
 for pair in test[:3]:
@@ -228,8 +228,8 @@ for pair in test[:3]:
 # no pairs, only single answers with a thumb. **SimPO** and **ORPO** need no
 # reference: they compare mean log-probabilities; ORPO learns the chosen
 # answer, too. Each has an accuracy by its own reward; to compare them, the
-# last column asks the same of all: of how many held-out pairs has the chosen
-# answer gained more than the other, against the start?
+# column "against the start" asks the same of all: in how many held-out pairs
+# has the chosen answer gained more than the other?
 
 # %%
 table = []
@@ -326,8 +326,10 @@ figure
 
 # %% [markdown]
 # Two judges that learned from the same pairs: the reward model, and the reward
-# that DPO left in the tuned model. The book lets GPT-4 and Llama 3 8B score the
-# same 100 answers.
+# that DPO left in the tuned model. They agree little, although each is right
+# for most pairs: only differences between answers to *one* prompt mean anything
+# to them, and here all are thrown together. The book lets GPT-4 and Llama 3 8B
+# score the same 100 answers.
 
 # %%
 book = {"Pearson": 0.805, "Spearman": 0.698, "Kendall": 0.573}
@@ -348,7 +350,7 @@ print(evaluate.markdown_table(table))
 # ## From thumbs to pairs
 # Where do pairs come from? From people. `keras-llm serve --feedback` keeps
 # what they say in a store, one SQLite file; here the same by hand. The thumbs
-# are given by a rule that likes answers of few words, since nobody is here to
+# are given by a rule that likes the shorter answer, since nobody is here to
 # click.
 
 # %%
@@ -389,7 +391,7 @@ def short(prompt, answer, record):
 
 questions = [tune.Question(pair.prompt) for pair in learn[:64]]
 brief = copy_of(start)
-tune.grpo(
+report = tune.grpo(
     *(brief, questions, short),
     group=8,
     batch_size=16 if TINY else 32,
@@ -419,9 +421,10 @@ for name, lm in (("before", start), ("after", brief)):
     print(f"{name}: {share:.0%} short, such as {example!r}")
 
 # %% [markdown]
-# It got what was asked for: short answers. Whether they are any good, nobody
-# asked. A reward is always a part of what is meant; watch the answers, not
-# only the curve. (With sums, whose answers can be checked, GRPO takes a small
+# Drawn as in training, nearly all answers are short after a few updates; always
+# taking the likeliest word, fewer are. Whether they are any good, nobody asked:
+# a reward is always a part of what is meant, so watch the answers, not only the
+# curve. (With sums, whose answers can be checked, GRPO takes a small
 # model from 10 to 96 % right: `benchmarks/grpo.py`.)
 #
 # ## Exercises
