@@ -150,7 +150,8 @@ print(f"first {by_keras[0]:.3f}, last {by_keras[-1]:.3f}")
 # ## `kl.train.fit` is `model.fit`
 # with a step of its own that counts tokens instead of rows, and callbacks that
 # measure, save and sample. With everything switched off that plain Keras does
-# not do, it computes the same:
+# not do, it computes the same but for one thing: in a row that ends in padding
+# Keras divides the sum of losses by all places, ours by those that count.
 
 # %%
 same = new_model()
