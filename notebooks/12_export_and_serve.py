@@ -115,8 +115,8 @@ print([text.decode() for text in found])
 assert found[0].decode() == TEXT
 
 # %% [markdown]
-# Is that honest? A new process, which imports TensorFlow alone, and says whether
-# our library came along (TensorFlow brings Keras by itself):
+# Is that honest? A new process, which imports TensorFlow alone, and says
+# whether our library came along (TensorFlow brings Keras by itself):
 
 # %%
 PROGRAM = """
