@@ -434,7 +434,7 @@ for name in ("gpt2", "llama-3.2-1b", "qwen3-0.6b", "llama-3-8b"):
 # ```shell
 # pip install "keras_llm[hub]"
 # keras-llm info qwen3-0.6b          # what it takes, before any download
-# keras-llm generate gpt2 "Every effort moves you"
+# keras-llm generate "Every effort moves you" --model gpt2
 # keras-llm chat Qwen/Qwen3-0.6B
 # ```
 #

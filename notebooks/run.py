@@ -82,12 +82,18 @@ def executed(script: Path) -> nbformat.NotebookNode:
         resources={"metadata": {"path": str(HERE)}},
         extra_arguments=["--log-level=ERROR"],
     ).execute()
-    for cell in notebook.cells:  # TensorFlow's start-up lines teach nothing
+    for cell in notebook.cells:
         outputs = cell.get("outputs", [])
-        outputs[:] = [one for one in outputs if one.get("name") != "stderr"]
+        outputs[:] = [one for one in outputs if not passing(one)]
     seconds = time.monotonic() - started
     print(f"{script.stem}: {seconds:.0f} s", flush=True)
     return notebook
+
+
+def passing(output: nbformat.NotebookNode) -> bool:
+    """Whether an output is a progress bar or a program's start-up line."""
+    page = str(output.get("data", {}).get("text/html"))
+    return output.get("name") == "stderr" or "<pre style" in page
 
 
 def tiny(names: list[str]) -> int:

@@ -18,8 +18,11 @@ ENGINES = [
     ("local", 2),
     pytest.param("dask", 2, marks=pytest.mark.slow),
 ]
+# Children of a shell's background job ignore Ctrl-C until told otherwise.
 SCRIPT = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import executor_tasks
 from keras_llm.executors import open_executor
 with open_executor("local", 2) as executor:
@@ -109,14 +112,14 @@ def test_nothing_is_begun_after_a_full_disk(local, tmp_path):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_no_worker_outlives_the_run(tmp_path, how):
     folder = Path(__file__).parent
-    run = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(tmp_path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder)])},
         stderr=subprocess.DEVNULL,
-    )
-    wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-    run.send_signal(how)
-    assert run.wait(30) != 0
+    ) as run:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        run.send_signal(how)
+        assert run.wait(30) != 0
     workers = [int(path.name) for path in tmp_path.iterdir()]
     wait_for(lambda: not any(map(is_running, workers)))
 
