@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sources import ROOT
 
@@ -89,13 +90,15 @@ def test_train_on_a_folder(trained, workplace):
 
 @pytest.mark.slow
 def test_chat_about_my_notes(chatting, workplace):
-    before, after = re.findall(r"loss \| ([\d.]+) \| ([\d.]+)", chatting)[0]
-    assert before != after
+    measured = re.findall(r"loss \| ([\d.]+) \| ([\d.]+)", chatting)[0]
+    assert all(0 < float(loss) < 12 for loss in measured)
     lm = kl.CausalLM.load(workplace / "runs/notes/lm")
     question = "Who was Jack Gisburn?"
     answer = "".join(lm.chat(question, max_new_tokens=60))
     assert chatting.endswith(f"{question} -> {answer}\n")
     assert kl.adapters.adapter_names(lm.model) == ["default"]
+    added = [w for w in lm.model.weights if w.path.endswith("lora_b")]
+    assert added and all(np.abs(w.numpy()).max() > 0 for w in added)
 
 
 @pytest.mark.slow
