@@ -13,7 +13,7 @@ from typing import IO
 
 from keras_llm.errors import InputError
 
-PATIENCE = 60.0  # seconds until it says where it listens
+PATIENCE = 180.0  # seconds until it says where it listens
 POLL = 0.1
 ADDRESS = re.compile(rb"TensorBoard \S+ at (http\S+)")
 
@@ -28,7 +28,7 @@ def open_board(folder: Path, port: int | None = None) -> Iterator[str]:
             6006, or the next one that is free.
 
     Raises:
-        InputError: It ended, or did not start within a minute.
+        InputError: It ended, or did not start within three minutes.
 
     Example: see `keras-llm train --watch`.
     """
