@@ -15,7 +15,7 @@ from keras_llm.tokenizers.chat import TEMPLATES
 from keras_llm.zoo import registry
 
 GUIDE = ROOT / "docs" / "add_a_family.md"
-NOTEBOOK = ROOT / "notebooks" / "06_add_a_family.py"
+NOTEBOOK = ROOT / "notebooks" / "13_add_a_family.py"
 
 
 @pytest.fixture
