@@ -29,6 +29,7 @@ hooks = importlib.import_module("hooks")
 sources = importlib.import_module("source_pages")
 commands = importlib.import_module("command_page")
 settings = importlib.import_module("settings_page")
+path_picture = importlib.import_module("path_picture")
 
 SITE = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 PAGES = [
@@ -226,6 +227,13 @@ def test_a_section_without_pages_is_left_out():
         {"Learn": [{"Notebooks": ["notebooks/a.md"]}]},
         "index.md",
     ]
+
+
+def test_the_picture_of_the_path_is_what_its_script_draws():
+    now = path_picture.PICTURE.read_text(encoding="utf-8")
+    assert now == path_picture.picture(), (
+        "Run: python docs/tools/path_picture.py"
+    )
 
 
 @pytest.mark.parametrize("path", sorted(CLOUD.glob("*")), ids=lambda p: p.name)
