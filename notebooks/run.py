@@ -10,6 +10,7 @@ NAME is its number or more of its name.
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,8 @@ HERE = Path(__file__).parent
 PAGES = HERE.parent / "docs" / "notebooks"
 DATA = HERE.parents[1] / "shared" / "data"
 LIMIT = 3600  # seconds a cell may take
+# Code in a page (where a # is no heading), a heading, an image without a name.
+PARTS = re.compile(r"^```.*?^```$|^#+ ([^\n]*)|!\[png\]", re.M | re.S)
 
 
 def scripts(names: list[str] | None = None) -> list[Path]:
@@ -81,6 +84,7 @@ def executed(script: Path) -> nbformat.NotebookNode:
         timeout=LIMIT,
         resources={"metadata": {"path": str(HERE)}},
         extra_arguments=["--log-level=ERROR"],
+        coalesce_streams=True,  # one block for all that a cell prints
     ).execute()
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
@@ -109,6 +113,18 @@ def tiny(names: list[str]) -> int:
         return sum(code != 0 for code in codes)
 
 
+def named(page: str) -> str:
+    """The page, with each image named by the heading above it."""
+    heading = ""
+
+    def name(part: re.Match[str]) -> str:
+        nonlocal heading
+        heading = part[1] or heading
+        return f"![{heading}]" if part[0] == "![png]" else part[0]
+
+    return PARTS.sub(name, page)
+
+
 def pages(names: list[str]) -> None:
     """Runs notebooks in full and writes each as Markdown with its figures."""
     for script in scripts(names):
@@ -118,7 +134,7 @@ def pages(names: list[str]) -> None:
         )
         shutil.rmtree(figures, ignore_errors=True)
         writer = FilesWriter(build_directory=str(PAGES))
-        writer.write(body, resources, notebook_name=script.stem)
+        writer.write(named(body), resources, notebook_name=script.stem)
 
 
 def main() -> None:
