@@ -3,7 +3,7 @@
     python 03_spam_filter_to_phone.py [MESSAGES] [--model runs/mine/model]
 
 MESSAGES is a file with `text` and `label` (JSON Lines, CSV, TSV); without it,
-5,572 text messages. Out come spam.tflite, spam.tflite.json with what an app
+5,574 text messages. Out come spam.tflite, spam.tflite.json with what an app
 must know, and tokenizer.json; then they are tried without Keras or TensorFlow.
 """
 

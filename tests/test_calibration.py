@@ -175,6 +175,22 @@ def test_diagrams_fit_a_file(report, tmp_path):
     assert (tmp_path / "a.png").read_bytes()[1:4] == b"PNG"
 
 
+def test_a_bin_of_few_items_is_hollow_and_two_labels_begin_at_a_half():
+    bins = [
+        {"counts": 2.0, "confidence": 0.6, "accuracy": 0.5},
+        {"counts": 9.0, "confidence": 0.9, "accuracy": 1.0},
+    ]
+    above, below = reliability_figure({"raw": bins}).axes
+    many, few = above.collections
+    assert many.get_offsets().tolist() == [[0.9, 1.0]]
+    assert few.get_offsets().tolist() == [[0.6, 0.5]]
+    assert few.get_facecolor().tolist() == [[1.0, 1.0, 1.0, 1.0]]
+    assert above.get_xlim()[0] == pytest.approx(0.48)
+    low = [{"counts": 9.0, "confidence": 0.3, "accuracy": 0.3}]
+    above, _ = reliability_figure({"raw": low}).axes
+    assert above.get_xlim()[0] == pytest.approx(-0.02)
+
+
 def test_mistakes_are_sentences(sure):
     with pytest.raises(InputError, match="'expected', 'adaptive', 'maximum'"):
         calibration_error(*sure, kind="mean")

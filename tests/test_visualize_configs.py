@@ -68,6 +68,7 @@ def test_rows_from_the_disk_have_the_same_mask(tmp_path):
     figure = mask_figure(packed, tokenizer=tokenizer)
     labels = [one.get_text() for one in figure.axes[0].get_yticklabels()]
     assert len(labels) == 40 and "pad" in labels and labels[1:3] == ["a", "·"]
+    assert figure.axes[0].get_title() == ""  # no window, nothing to tell apart
 
 
 def test_the_picture_of_a_mask_colours_documents():
@@ -131,7 +132,8 @@ def test_the_picture_of_angles():
     assert names[-2:] == ["longrope, up to 32 tokens", "longrope, longer"]
     image = maps[0].images[0].get_array()
     assert np.allclose(image[1], np.cos(rotary_speeds(CONFIG)[""]))
-    line = turns.lines[1].get_ydata()  # after the one of the context
+    assert [line.get_ydata()[0] for line in turns.lines[:2]] == [32, 64]
+    line = turns.lines[2].get_ydata()  # after those of the contexts
     assert np.allclose(line[0], 2 * math.pi)
 
 

@@ -13,6 +13,8 @@ from keras_llm.figures import new_figure
 
 BINS = 15
 KINDS = ("expected", "adaptive", "maximum")
+FEW = 5  # items of a bin, below which its accuracy is chance
+_POINTS, _BARS = ("confidence", "accuracy"), ("confidence", "counts")
 
 
 class Reliability(NamedTuple):
@@ -149,6 +151,9 @@ def reliability_of_cells(
 def reliability_figure(tables: dict[str, list[dict[str, float]]]) -> Any:
     """Draws accuracy over confidence, and how many items are where.
 
+    A bin of fewer than five items is a hollow point: it says little. Where no
+    confidence is below 0.5, as with two labels, the axis begins there.
+
     Args:
         tables: `CalibrationScores.bins` by title, side by side.
 
@@ -165,19 +170,40 @@ def reliability_figure(tables: dict[str, list[dict[str, float]]]) -> Any:
     axes = figure.subplots(
         2, len(tables), squeeze=False, sharex=True, height_ratios=[3, 1]
     )
+    every = [row["confidence"] for rows in tables.values() for row in rows]
+    least = 0.5 if min(every) >= 0.5 else 0.0
     for column, (title, rows) in enumerate(tables.items()):
-        x = [row["confidence"] for row in rows]
         above, below = axes[:, column]
-        above.plot([0, 1], [0, 1], color="grey", linestyle="--", label="true")
-        y = [row["accuracy"] for row in rows]
-        above.plot(x, y, marker="o", label="found")
-        above.set(title=title, ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-        above.legend()
-        below.bar(x, [row["counts"] for row in rows], width=0.03)
+        _draw_points(above, rows)
+        above.set(title=title, xlim=(least - 0.02, 1.02), ylim=(-0.03, 1.03))
+        x, counts = ([row[key] for row in rows] for key in _BARS)
+        below.bar(x, counts, width=0.03 * (1 - least))
         below.set(xlabel="confidence", ylabel="items", yscale="log")
     for one in axes.flat:
         one.grid(alpha=0.3)
     return figure
+
+
+def _draw_points(axes: Any, rows: list[dict[str, float]]) -> None:
+    """The accuracy of each bin, beside what it would be at best."""
+    axes.plot([0, 1], [0, 1], color="grey", linestyle="--", label="perfect")
+    many = np.array([row["counts"] >= FEW for row in rows])
+    points = np.array([[row[key] for key in _POINTS] for row in rows])
+    (line,) = axes.plot(*points.T, linewidth=1, alpha=0.5)
+    for chosen, name, inside in (
+        (many, "found", line.get_color()),
+        (~many, f"of fewer than {FEW} items", "white"),
+    ):
+        if chosen.any():
+            axes.scatter(
+                *points[chosen].T,
+                label=name,
+                facecolor=inside,
+                edgecolor=line.get_color(),
+                zorder=3,
+            )
+    axes.set(ylabel="accuracy")
+    axes.legend()
 
 
 def sure_and_right(

@@ -58,7 +58,8 @@ def mask_figure(
     Args:
         row: As for `row_mask`.
         window: Positions that local layers see; their mask is drawn beside
-            that of global layers. Default: None, global layers only.
+            that of global layers. Default: None, global layers only, without
+            a title.
         tokenizer: Names the tokens, in rows of up to 40.
 
     Returns:
@@ -78,9 +79,12 @@ def mask_figure(
     from matplotlib.colors import ListedColormap
 
     tokens, segments = _read(row)
-    masks = {"global layers": row_mask(row)}
+    masks = {"": row_mask(row)}
     if window is not None:
-        masks[f"local layers, window {window}"] = row_mask(row, window)
+        masks = {
+            "global layers": masks[""],
+            f"local layers, window {window}": row_mask(row, window),
+        }
     labels = [
         token_label(int(token), tokenizer) if segment else "pad"
         for token, segment in zip(tokens, segments, strict=True)

@@ -74,7 +74,8 @@ def rotary_figure(
     Returns:
         A `matplotlib.figure.Figure`: a map for each config, and the lengths
         of a turn in one panel, with the longest context of each as a dotted
-        line. A pair over that line never turns once.
+        line, and dashed the one before scaling (`Rope.original_context`). A
+        pair over a line never turns once in such a text.
 
     Raises:
         InputError: As for `rotary_speeds`; matplotlib is missing.
@@ -115,11 +116,17 @@ def rotary_figure(
 
 def _draw_turns(axes: Any, speeds: Mapping[str, tuple]) -> None:
     """The length of a turn of each pair, and the contexts."""
-    longest = {config.context_length for config, _ in speeds.values()}
-    for length in sorted(longest):
-        axes.axhline(length, color="#888888", linestyle=":", linewidth=1)
+    configs = [config for config, _ in speeds.values()]
+    lines = {(one.context_length, "context", ":") for one in configs}
+    lines |= {
+        (one.rope.original_context, "original context", "--")
+        for one in configs
+        if one.rope and one.rope.original_context
+    }
+    for length, name, style in sorted(lines):
+        axes.axhline(length, color="#888888", linestyle=style, linewidth=1)
         axes.annotate(
-            f"context of {length:,}",
+            f"{name} of {length:,}",
             *((0.01, length), (0, 2)),
             xycoords=("axes fraction", "data"),
             textcoords="offset points",
