@@ -217,7 +217,9 @@ def test_every_page_is_in_the_nav_once():
         )
     ]
     assert sorted(expanded) == sorted({*PAGES, *made, *source})
-    assert {f"source/{path.name}" for path in hooks.PROJECT} == set(source)
+    assert {
+        sources.page_address(path, ROOT).as_posix() for path in hooks.PROJECT
+    } == set(source)
 
 
 def test_a_section_without_pages_is_left_out():

@@ -15,9 +15,32 @@ HUB = "https://huggingface.co/"
 OWN = "our own"
 HEAD = """# The zoo
 
-Every preset, with what it takes. `keras-llm info PRESET` says more about one;
-`zoo.config(PRESET)` gives its config, and `zoo.load(PRESET)` its weights from
-the Hugging Face hub, under the licence that stands there.
+Published models, by name. `info` needs no download; `import` brings weights,
+tokenizer and chat template from the Hugging Face hub, once, under the licence
+that stands there:
+
+```shell
+pip install ".[hub,text]"
+keras-llm info smollm2-135m
+keras-llm import smollm2-135m --output runs/smollm2
+keras-llm generate "The sky is" --model runs/smollm2
+keras-llm import HuggingFaceTB/SmolLM2-135M-Instruct --output runs/instruct
+keras-llm chat runs/instruct
+```
+
+- A preset continues texts, mostly. To chat, import one that was tuned for it: a
+  name on the hub, as in the last two lines, or [tune it](finetune.md).
+- A gated model (Llama, Gemma) wants that you accept its terms on its page, and
+  `HF_TOKEN` in the environment: `HF_TOKEN=hf_... keras-llm import gemma-3-1b`.
+- Without a network, name a folder in Hugging Face's form (`config.json`,
+  safetensors, tokenizer files): `keras-llm import downloads/my-model`. Nothing
+  is downloaded then.
+
+In Python `zoo.list()` names the presets, `zoo.config(PRESET)` gives the
+architecture of one, for training from scratch, and `zoo.load(PRESET)` a
+`CausalLM`.
+
+## Every preset, with what it takes
 
 Parameters count a tied head once; active ones are those that a token of a
 mixture of experts goes through, tables included. Memory is in GB of 10^9

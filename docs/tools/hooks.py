@@ -17,7 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PROJECT = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "LOG")]
+NAMED = ("CHANGELOG", "CONTRIBUTING", "LOG", "examples/README")
+PROJECT = [ROOT / f"{name}.md" for name in NAMED]
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -23,7 +23,7 @@ Force = Annotated[
     "keras-llm curate notes/ books.jsonl --output runs/corpus",
     "keras-llm curate --standard-library",
     "keras-llm curate pages/ --clean --recipe fineweb --unit page "
-    "--near-duplicates 0.7 --decontaminate benchmarks/ --privacy",
+    "--near-duplicates 0.7 --decontaminate downloads/benchmarks/ --privacy",
     "keras-llm curate web/ --workers 8",
     "keras-llm curate web/ --engine dask --scheduler tcp://10.0.0.1:8786",
     "keras-llm curate status runs/corpus",

@@ -18,7 +18,7 @@ SHOWN = 12  # numbers of each part, on the terminal
 
 @verb(
     "keras-llm evaluate runs/model --corpus runs/corpus --output runs/report",
-    "keras-llm evaluate runs/model --tasks hellaswag,arc_easy --data benchmarks"
+    "keras-llm evaluate runs/model --tasks hellaswag,arc_easy --data hub"
     " --output runs/report",
     "keras-llm evaluate runs/model --tasks copa --data hub "
     "--fail-below copa/acc=0.6",
