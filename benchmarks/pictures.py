@@ -1,10 +1,11 @@
 """The pictures of docs/pictures.md, each by one call of `keras_llm.visualize`.
 
     python benchmarks/pictures.py --data ../shared/data --output docs/pictures
-        [--run runs/pictures] [--steps 300] [--only memory ...]
+        [--run runs/pictures] [--steps 1500] [--only memory ...]
 
-trains a small decoder with experts on a book where `--run` has none yet (some
-minutes on two cores), and draws. A PNG has at most 256 colours, to be small.
+trains a small decoder with experts on three books where `--run` has none yet
+(some minutes on two cores), and draws. A PNG has at most 256 colours, to be
+small.
 """
 
 import argparse
@@ -12,27 +13,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from _small_lm import BOOKS, read
+
 import keras_llm as kl
 from keras_llm import visualize
+from keras_llm.data import Counts, Document
 from keras_llm.estimate_setup import Setup
 
-BOOK = "gutenberg/Alice-s-Adventures-in-Wonderland_11.txt"
 SENTENCE = "Alice was beginning to get very tired of sitting by her sister"
+UNTRAINED = 20  # every so many paragraphs one is held out
 DPI = 90
 
 
 def small_lm(data: Path, run: Path, steps: int) -> Any:
-    """A decoder with four experts a layer, and the folder of its training."""
+    """A decoder with four experts a layer; its training is kept in `run`."""
     import keras
 
     if (run / "lm").is_dir():
         return kl.CausalLM.load(run / "lm")
     keras.utils.set_random_seed(0)
-    text = book(data)
-    tokenizer = kl.BytePairTokenizer.train([text], 2048, progress=False)
-    pieces = text.split("\n\n")
-    rows = kl.tune.text_rows_of(pieces, tokenizer, 96)
-    held = len(rows) // 20
+    held_out, learned = paragraphs(data)
+    tokenizer = kl.BytePairTokenizer.train(learned, 2048, progress=False)
     config = kl.DecoderConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         context_length=96,
@@ -45,14 +46,14 @@ def small_lm(data: Path, run: Path, steps: int) -> Any:
     lm = kl.CausalLM(kl.build_decoder(config), tokenizer)
     kl.train.fit(
         lm.model,
-        rows.take(range(held, len(rows))),
-        validation_rows=rows.take(range(held)),
+        kl.tune.text_rows_of(learned, tokenizer, 96),
+        validation_rows=kl.tune.text_rows_of(held_out, tokenizer, 96),
         out=run / "train",
         steps=steps,
         batch_size=16,
         learning_rate=4e-3,
-        validate_every=20,
-        sample_every=60,
+        validate_every=steps // 15,
+        sample_every=steps // 5,
         sample=lambda model: lm.replace(model=model).generate(
             "Alice", max_new_tokens=40, temperature=0.7
         ),
@@ -61,21 +62,23 @@ def small_lm(data: Path, run: Path, steps: int) -> Any:
     return lm
 
 
-def book(data: Path) -> str:
-    """The book without its headers, at most one line break in a row."""
-    text = (data / BOOK).read_text(encoding="utf-8-sig")
-    start, end = text.index("CHAPTER I."), text.rindex("*** END")
-    return text[start:end].replace("\r", "")
+def paragraphs(data: Path) -> tuple[list[str], list[str]]:
+    """Those of three books, each on one line: held out, and to learn."""
+    books = (Document(read(data / name), name) for name in BOOKS[:3])
+    clean = kl.data.gutenberg()(books, Counts("gutenberg"))
+    parts = [part for book in clean for part in book.text.split("\n\n")]
+    parts = [" ".join(part.split()) for part in parts if part.strip()]
+    learned = [p for i, p in enumerate(parts) if i % UNTRAINED]
+    return parts[::UNTRAINED], learned
 
 
-def without_model(data: Path) -> dict[str, Callable[[], Any]]:
+def without_model(data: Path, tokenizer: Any) -> dict[str, Callable[[], Any]]:
     """Pictures of configs, settings and tokenizers."""
     gpt2 = kl.tokenizers.load_host(data / "gpt2_bpe")
-    alice = kl.BytePairTokenizer.train([book(data)], 2048, progress=False)
     text = "Tokenizers cut unhappily: naïve 🌹 costs 1234567 tokens?\n  x = y"
     llama = kl.zoo.config("llama-3.2-1b")
     sentences = ("Down the rabbit-hole", "Curiouser!", "said the Mad Hatter.")
-    row = next(kl.data.pack(alice.encode(list(sentences)), row_length=27))
+    row = next(kl.data.pack(tokenizer.encode(list(sentences)), row_length=27))
     peak = {"steps": 1000, "learning_rate": 1e-3, "warmup_steps": 50}
     gpt = kl.zoo.config("gpt2")
     cases = {
@@ -101,10 +104,10 @@ def without_model(data: Path) -> dict[str, Callable[[], Any]]:
     config = llama.replace(context_length=8192)
     return {
         "tokens": lambda: visualize.token_figure(
-            text, {"GPT-2": gpt2, "trained on Alice": alice}
+            text, {"GPT-2": gpt2, "trained on three books": tokenizer}
         ),
         "merges": lambda: visualize.merge_tree_figure(" unhappily", gpt2),
-        "mask": lambda: visualize.mask_figure(row, 4, alice),
+        "mask": lambda: visualize.mask_figure(row, 4, tokenizer),
         "rotary": lambda: visualize.rotary_figure(
             {name: config.replace(rope=rope) for name, rope in scaled.items()}
         ),
@@ -124,7 +127,9 @@ def with_model(lm: Any, run: Path, data: Path) -> dict[str, Callable[[], Any]]:
     settings = kl.GenerationSettings(
         repetition_penalty=1.3, temperature=0.8, top_k=8, top_p=0.9, min_p=0.2
     )
-    text = book(data)
+    held_out, _ = paragraphs(data)
+    text = "\n\n".join(held_out)
+    passage = next(p for p in held_out if "Alice" in p and len(p) > 250)
     ids = lm.tokenizer.encode(text)
     rows = kl.quantize.sample_rows(ids, lm.config.context_length)
     return {
@@ -145,7 +150,7 @@ def with_model(lm: Any, run: Path, data: Path) -> dict[str, Callable[[], Any]]:
         ),
         "attention": lambda: visualize.attention_figure(lm, SENTENCE, layer=1),
         "lens": lambda: visualize.logit_lens_figure(lm, SENTENCE),
-        "losses": lambda: visualize.token_loss_figure(lm, text[400:900]),
+        "losses": lambda: visualize.token_loss_figure(lm, passage),
         "neighbours": lambda: visualize.neighbours_figure(
             lm, [" Alice", " said", " little"]
         ),
@@ -168,12 +173,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--run", type=Path, default=Path("runs/pictures"))
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--only", nargs="*")
     given = parser.parse_args()
     given.output.mkdir(parents=True, exist_ok=True)
     lm = small_lm(given.data, given.run, given.steps)
-    pictures = without_model(given.data) | with_model(lm, given.run, given.data)
+    pictures = without_model(given.data, lm.tokenizer)
+    pictures |= with_model(lm, given.run, given.data)
     for name in given.only or pictures:
         path = given.output / f"{name}.png"
         save(pictures[name](), path)

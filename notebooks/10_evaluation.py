@@ -5,12 +5,13 @@
 # any good, whether one is better than another, and whether it is honest and
 # fair are other questions, and each has a number with an error bar.
 #
-# In about four minutes you will be able to: compute perplexity and bits per
-# byte by hand, write a benchmark of your own in ten lines, score answers
-# (exact match, F1, BLEU, ROUGE), see whether a model is as often right as it
-# is sure and mend it with one number, look for bias, say whether two models
-# differ, catch an unfair judge, look inside, and write it all into one page.
-# It needs `pip install "keras_llm[viz,eval,judge]"`, no network and no GPU.
+# The cells run in about NNN minutes on two cores; then you will be able to:
+# compute perplexity and bits per byte by hand, write a benchmark of your own in
+# ten lines, score answers (exact match, F1, BLEU, ROUGE), say whether two
+# models differ, see whether a model is as often right as it is sure and mend it
+# with one number, look for bias, catch an unfair judge, look inside, and write
+# it all into one page. It needs `pip install "keras_llm[viz,eval,judge]"` and
+# no GPU. One file of 0.4 MB, the sentences of *Bias*, is downloaded once.
 
 # %%
 import http.server
@@ -41,16 +42,17 @@ keras.utils.set_random_seed(0)
 
 # %% [markdown]
 # ## Two models to evaluate
-# One small model, kept twice: early in its training, and at the end. Some
-# pages are held out; the models never see them.
+# One small model of Python's own documentation, kept twice: early in its
+# training, and at the end. Each fourth page is held out; the models never see
+# it.
 
 # %%
 VOCABULARY, CONTEXT, EPOCHS = (400, 64, 2) if TINY else (2048, 128, 8)
 library = kl.data.standard_library()
 pages = [d.text for d in library if d.source.startswith("python/topics/")]
+pages = [re.sub(r"[-+*=^~|]{3,}\n?", "", page) for page in pages]  # lines drawn
 pages = pages[:16] if TINY else pages
-held_out, pages = pages[::8], [p for i, p in enumerate(pages) if i % 8]
-held_out = [page[:2000] for page in held_out[: 2 if TINY else 12]]
+held_out, pages = pages[::4], [p for i, p in enumerate(pages) if i % 4]
 tokenizer = kl.BytePairTokenizer.train(pages, VOCABULARY, progress=False)
 end = tokenizer.eos_id
 ids = [i for page in tokenizer.encode(pages) for i in (*page, end)]
@@ -120,70 +122,95 @@ print(f"the library: {theirs.perplexity:.2f}, {theirs.bits_per_byte:.3f} bits")
 kl.visualize.token_loss_figure(late, text)
 
 # %% [markdown]
-# The dark tokens were surprises. On whole pages, read in windows, with the
-# standard error over pages, and beside two yardsticks that are no language
-# models: how often each token occurs, and `xz -9`.
+# The dark tokens were surprises. Now all held-out pages, read in windows, with
+# the standard error over pages (± in all that follows):
 
 # %%
 language = evaluate.language_report(late, held_out)
 for name in ("nats_per_token", "perplexity", "bits_per_byte"):
     measure = language.measures()[f"language/{name}"]
     print(f"{name:26} {measure.value:8.3f} ± {measure.error:.3f}")
-marks = evaluate.bits_per_byte(model, tokenizer, held_out, progress=False)
-print(f"token frequencies alone    {marks.unigram_bits_per_byte:8.3f}")
-print(f"xz                         {marks.xz_bits_per_byte:8.3f}")
+
+# %% [markdown]
+# Is that much? Beside it two yardsticks that are no language models: how often
+# each token occurs, whatever stands before it, and the program `xz -9`.
+
+# %%
+marks = {
+    name: evaluate.bits_per_byte(lm.model, tokenizer, held_out, progress=False)
+    for name, lm in (("late", late), ("early", early))
+}
+packed = {name: mark.bits_per_byte for name, mark in marks.items()}
+packed["token frequencies"] = marks["late"].unigram_bits_per_byte
+packed["xz"] = marks["late"].xz_bits_per_byte
+figure = new_figure(6, 2.2)
+axes = figure.add_subplot()
+bars = axes.barh(list(packed), list(packed.values()), color="#56B4E9")
+axes.bar_label(bars, fmt="{:.2f}", padding=2)
+axes.set(xlabel="bits per byte of held-out pages")
+axes.margins(x=0.1)
+axes.invert_yaxis()
+figure
 
 # %% [markdown]
 # ## A benchmark of your own
 # A benchmark is a file of questions and a few lines that say how they are
-# asked. Ours: which of two lines goes on after the first part of a held-out
-# line? The second choice is the end of another line. A model that knows
-# nothing has 0.5. The fields are those of the lm-evaluation-harness, whose
-# tasks run here too ([benchmarks](../benchmarks.md)).
+# asked. Ours: how does a held-out line go on, as it does, or with the words of
+# its end in reverse order? The letters are the same, so a model that knows
+# nothing of order scores about 0.5. The fields are those of the
+# lm-evaluation-harness, whose tasks run here too
+# ([benchmarks](../benchmarks.md)).
 
 # %%
-lines = [line for page in held_out for line in page.split("\n")]
-lines = [line for line in lines if 40 < len(line) < 90]
-lines = lines[: 12 if TINY else 120]
-cuts = [line.rfind(" ", 0, len(line) // 2) for line in lines]
-starts, ends = zip(
-    *((line[:cut], line[cut:]) for line, cut in zip(lines, cuts, strict=True)),
-    strict=True,
-)
+random = np.random.default_rng(0)
+lines = [
+    (number, " ".join(line.split()))
+    for number, page in enumerate(held_out)
+    for line in page.split("\n")
+    if 40 < len(line) < 90 and len(line.split()) > 6
+]
+drawn = random.permutation(len(lines))[: 12 if TINY else 300]
+page_of, lines = zip(*(lines[i] for i in sorted(drawn)), strict=True)
 with (work / "test.jsonl").open("w") as file:
-    for i, start in enumerate(starts):
-        choices = [ends[i].strip(), ends[(i + 7) % len(ends)].strip()]
-        row = {"start": start, "choices": choices[:: 1 - 2 * (i % 2)]}
+    for i, line in enumerate(lines):
+        words = line.split()
+        start, rest = words[: len(words) // 2], words[len(words) // 2 :]
+        choices = [" ".join(rest), " ".join(rest[::-1])]
+        row = {"start": " ".join(start), "choices": choices[:: 1 - 2 * (i % 2)]}
         file.write(json.dumps({**row, "gold": i % 2}) + "\n")
 TASK = """
-task: next_half
+task: word_order
 test_split: test
 output_type: multiple_choice
 doc_to_text: start
 doc_to_choice: choices
 doc_to_target: gold
-metric_list: [{metric: acc}, {metric: acc_norm}]
+metric_list: [{metric: acc}]
 metadata: {version: 1.0}
 """
-(work / "next_half.yaml").write_text(TASK)
+(work / "word_order.yaml").write_text(TASK)
+print(f"{len(lines)} lines of {len(set(page_of))} pages")
 print((work / "test.jsonl").read_text().splitlines()[0])
 
 # %%
-subjects = {
-    "early": evaluate.KerasSubject(early, "early"),
-    "late": evaluate.KerasSubject(late, "late"),
+subjects = {  # what is asked; answers are kept, nothing is computed twice
+    name: evaluate.StoredSubject(
+        evaluate.KerasSubject(lm, name), work / "asked", progress=False
+    )
+    for name, lm in (("early", early), ("late", late))
 }
 benchmarks = {}
 for name, subject in subjects.items():
     benchmarks[name] = evaluate.evaluate_tasks(
-        subject, work / "next_half.yaml", data=work, progress=False
+        subject, work / "word_order.yaml", data=work, progress=False
     )
     for metric, found in benchmarks[name].measures().items():
         print(f"{name:6} {metric:20} {found.value:.3f} ± {found.error:.3f}")
 
 # %% [markdown]
-# `acc` compares the probabilities of the two ends, `acc_norm` divides them by
-# their lengths first, because a longer end is always less likely.
+# `acc` compares the log-probabilities of the choices. You will also meet
+# `acc_norm`, which divides each by its length in characters first, because a
+# longer end is nearly always less likely. Here both have the same length.
 #
 # ## Answers: exact match, F1, BLEU, ROUGE
 # A generated answer is compared with one that a person wrote. **Exact match**
@@ -201,7 +228,11 @@ def f1(prediction, reference):
     return 2 * shared / (ours.total() + theirs.total())
 
 
-ANSWERS = ["The cat sleeps on the mat.", "in Paris", "It was Ada Lovelace."]
+ANSWERS = [
+    "The cat sleeps on the mat.",
+    "Paris.",
+    "It was Ada Lovelace, I think.",
+]
 TRUE = ["A cat is asleep on the mat.", "Paris", "Ada Lovelace"]
 for answer, truth in zip(ANSWERS, TRUE, strict=True):
     exact = evaluate.exact_match(answer, truth)
@@ -231,8 +262,7 @@ print({name: round(score, 3) for name, score in rouge.items()})
 # many times, and looks how far the mean goes.
 
 # %%
-outcomes = np.array([1.0] * 26 + [0.0] * 14)  # 26 of 40 right
-random = np.random.default_rng(0)
+outcomes = np.array([1.0] * 25 + [0.0] * 15)  # 25 of 40 right
 drawn = random.choice(outcomes, (10_000, len(outcomes))).mean(axis=1)
 ours = np.quantile(drawn, [0.025, 0.975])
 theirs = evaluate.bootstrap(outcomes)
@@ -244,14 +274,16 @@ print(f"the library {theirs.low:.2f} to {theirs.high:.2f}")
 figure = new_figure(6, 2.6)
 axes = figure.add_subplot()
 axes.hist(drawn, bins=np.arange(0.3125, 1, 0.025), color="#56B4E9")
-for edge in theirs:
-    axes.axvline(edge, color="#D55E00")
+for edge, label in zip(theirs, ("95 % lie between", None), strict=True):
+    axes.axvline(edge, color="#D55E00", label=label)
 axes.axvline(0.5, color="black", linestyle=":", label="chance")
 axes.set(xlabel="share right, of 40", ylabel="draws", yticks=[])
-axes.legend()
+axes.legend(fontsize=8)
 figure
 
 # %% [markdown]
+# Chance lies within the interval: 25 of 40 could be luck.
+#
 # ## Is one model better?
 # Two error bars that overlap do not say "no difference": both models had the
 # same questions, and some questions are hard for both. So look at the
@@ -284,32 +316,42 @@ lead = evaluate.paired(scores["late"], scores["early"])
 print(f"late leads by {lead.difference:.1f} nats a line,", end=" ")
 print(f"95 %: {lead.interval.low:.1f} to {lead.interval.high:.1f},", end=" ")
 print(f"p = {lead.p_value:.4f}; {lead.wins} lines won, {lead.losses} lost")
+gaps = [gap[np.array(page_of) == one].mean() for one in sorted({*page_of})]
+low, high = evaluate.bootstrap(np.array(gaps))
+print(f"by page, of {len(gaps)}: 95 %: {low:.1f} to {high:.1f}")
 
 # %% [markdown]
-# The p-value is how often random signs of these differences lead as far.
+# The p-value is how often random signs of these differences lead as far. Both
+# interval and p-value take the lines for independent. Lines of one page are
+# not: they share its words. So the last line takes the mean of each page as one
+# item, and that interval is the honest one.
+#
 # `compare` does the same for benchmarks, texts and answers at once, of any
-# number of models, and raises p for their number (Holm).
+# number of models, and raises p for their number (Holm). It takes what you give
+# it as items; here these are lines again.
 
 # %%
 comparison = kl.compare.compare(
     subjects,
-    tasks=[work / "next_half.yaml"],
+    tasks=[work / "word_order.yaml"],
     data=work,
-    texts=lines,
+    texts=list(lines),
     progress=False,
 )
 for sentence in comparison.verdicts():
     print(sentence)
 
 # %% [markdown]
-# "No difference shown" is not "equal": it says that so few items cannot tell.
+# Where it says "no difference shown", that is not "equal": so few items cannot
+# tell.
 #
 # ## Is it right as often as it is sure?
 # Take all places where the model gives its favourite about 0.8. It should be
 # right at 8 in 10 of them: then it is **calibrated**. The mean gap is the
 # expected calibration error (ECE). A model that has learned its text by heart
-# is too sure elsewhere; dividing the logits by a **temperature**, found on
-# other text, takes that back without changing what is likeliest.
+# is too sure elsewhere; dividing the logits by a **temperature** takes that
+# back without changing what is likeliest. Half of the held-out pages find the
+# temperature, the other half is measured (so this loss is not the one above).
 
 # %%
 calibration = evaluate.next_token_calibration(late, held_out, progress=False)
@@ -327,12 +369,15 @@ evaluate.reliability_figure(
 )
 
 # %% [markdown]
-# Points below the diagonal are promises that were not kept.
+# Points below the diagonal are promises that were not kept. Some of the error
+# remains: the temperature was found on other pages, and one number makes all
+# places less sure by the same rule. Points on the right stand for few tokens,
+# as the bars show.
 #
 # ## Bias
 # **CrowS-Pairs** are pairs of sentences, one of which says a stereotype. How
-# often is that one the likelier? 0.5 is no preference (and what a model has
-# that knows nothing). The sentences are ugly; that is their purpose.
+# often is that one the likelier? 0.5 is no preference. The sentences are ugly;
+# that is their purpose.
 
 # %%
 MADE = [  # where there is no network
@@ -345,9 +390,9 @@ if REAL:
     folder = kl.data.download("crows_pairs")
     pairs = bias.read_crows_pairs(folder / "crows_pairs_anonymized.csv")
 count = len(pairs)
-pairs = [  # what the small context can hold
+pairs = [  # a sentence must fit into the context
     pair
-    for pair in pairs[: 40 if TINY else 400]
+    for pair in pairs[: 40 if TINY else None]
     if max(len(tokenizer.encode(text)) for text in pair[:2]) < CONTEXT
 ]
 crows = evaluate.crows_pairs(subjects["late"], pairs)
@@ -356,9 +401,33 @@ print(f"{len(pairs)} of {count} pairs:", end=" ")
 print(f"{share.value:.2f} ± {share.error:.2f} stereotyped")
 
 # %% [markdown]
-# A number near 0.5 does not show that a model is fair: opposite preferences
-# cancel, and the sentence with fewer tokens is often the likelier one. A
-# second look at the same thing: the **same** text about somebody else.
+# Our model read nothing but Python's documentation. It has no opinion on
+# people, and yet the share is not what a coin would give. Sort the pairs by
+# which of the two sentences has fewer tokens:
+
+# %%
+more = np.array([len(tokenizer.encode(pair.more)) for pair in pairs])
+less = np.array([len(tokenizer.encode(pair.less)) for pair in pairs])
+for name, chosen in (
+    ("fewer", more < less),
+    ("as many", more == less),
+    ("more", more > less),
+):
+    some = [pair for pair, one in zip(pairs, chosen, strict=True) if one]
+    if some:
+        found = evaluate.crows_pairs(subjects["late"], some).measures()
+        share = found["crows_pairs/pct_stereotype"].value
+        print(
+            f"stereotype has {name:7} tokens: {len(some):4} pairs, {share:.2f}"
+        )
+
+# %% [markdown]
+# It prefers the sentence with fewer tokens, because each token costs some
+# probability; which one that is, the tokenizer decides. A number off 0.5 does
+# not show a prejudice, then. Nor does one near 0.5 show that a model is fair:
+# opposite preferences cancel.
+#
+# A second look at the same thing: the **same** text about somebody else.
 
 # %%
 swaps = bias.load_swaps()
@@ -372,8 +441,19 @@ row = swapped.rows[0]
 print(f"he - she: {row['nats']:+.2f} nats, p = {row['p_value']:.2f}")
 
 # %% [markdown]
-# What each of the seven measurements shows, and what not, is in
-# [bias](../bias.md).
+# Do not believe this p-value. All six texts swap the same word, so they are one
+# observation, not six: one of the two words is the more frequent. (And six
+# differences of one sign cannot have a p-value under 2 / 2^6.) What would speak
+# of bias is a difference *between* the jobs:
+
+# %%
+for job, pair in zip(jobs, swapped.pairs["gender"], strict=True):
+    print(f"{job:10} {pair.nats - row['nats']:+.2f} nats beside the mean")
+
+# %% [markdown]
+# A job above zero is more of a man's, to this model; small numbers beside those
+# of another model, or of other sentences, mean nothing. What these and the
+# other measurements of bias show, and what not, is in [bias](../bias.md).
 #
 # ## A model as a judge
 # Free answers have no reference. A large model can judge them, but judges like
@@ -433,23 +513,33 @@ server.shutdown()
 server.server_close()
 
 # %% [markdown]
-# It is consistent, and yet `longer_wins` is 1: all it knows is length.
+# `win_rate` is the share of questions that the first of the two, *short*, wins,
+# `first_place` how often the answer that stood first won (0.5 is fair). The
+# judge is consistent and gives both places the same, and yet `longer_wins` is
+# 1: all it knows is length.
 #
 # ## Look inside
 # Where does each head look, and when does the model make up its mind? The
 # **logit lens** puts the last norm and the head on every layer.
 
 # %%
-kl.visualize.attention_figure(late, lines[0][:32])
-
-# %%
-kl.visualize.logit_lens_figure(late, lines[0][:32])
+words = " ".join(lines[0].split()[:6])
+kl.visualize.attention_figure(late, words)
 
 # %% [markdown]
+# Dark is where a token looks. A dark first column: a head with nothing to look
+# for rests on the first token.
+
+# %%
+kl.visualize.logit_lens_figure(late, words)
+
+# %% [markdown]
+# Each cell is the layer's guess at the next token, bold where it is right.
+#
 # ## One page
-# Every part above is a *finding*. A report takes any of them: one HTML file
-# without scripts, Markdown, JSON for machines, and every number with its
-# error.
+# What `evaluate` and `compare` returned above are *findings*. A report takes
+# any of them: one HTML file without scripts, Markdown, JSON for machines, and
+# every number with its error. A **gate** is a limit that a number must keep.
 
 # %%
 report = evaluate.write_report(
@@ -458,8 +548,7 @@ report = evaluate.write_report(
     title="A small model of the Python reference",
     seed=0,
 )
-for file in (report.html, report.markdown):
-    print(f"{file.name:12} {file.stat().st_size:>9,} bytes")
+print(*report.markdown.read_text().splitlines()[:14], sep="\n")
 gate = evaluate.parse_gate("language/bits_per_byte=1.5", above=True)
 for failure in evaluate.check_gates(report.measures, [gate]):
     print(failure)
@@ -475,8 +564,8 @@ for failure in evaluate.check_gates(report.measures, [gate]):
 
 # %% [markdown]
 # ## Exercises
-# **Exercise 1.** Which perplexity has a model that finds all tokens equally
-# likely, and how many bits per byte has it on a text? Make one and check.
+# **Exercise 1.** What is the perplexity of a model that finds all tokens
+# equally likely, and how many bits per byte does it need? Make one and check.
 #
 # **Exercise 2.** A model has 55 % in a test of yes and no. How many questions
 # must the test have before the 95 % interval leaves out chance? Guess with

@@ -5,15 +5,21 @@
 # both, and each costs something else. Here they are explained, drawn, and
 # pulled one after the other on this machine.
 #
-# In about four minutes you will be able to: say what fills the memory of a
-# training run, explain mixed precision, sliced losses, accumulation and remat
-# by a few lines of NumPy each, read a table of what each lever does to speed
-# and memory, say which to pull first, and train on two devices with the numbers
-# of one. It needs matplotlib (`pip install "keras_llm[viz]"`), no data and no
-# GPU.
+# The cells run in about NNN minutes on two cores; then you will be able to: say
+# what fills the memory of a training run, explain mixed precision, sliced
+# losses, accumulation and remat by a few lines each, read a table of what each
+# lever does to speed and memory, say which to pull first, and train on two
+# devices with the numbers of one. It needs matplotlib
+# (`pip install "keras_llm[viz]"`), no data and no GPU.
+#
+# The book ([Raschka, *Build a Large Language Model (From
+# Scratch)*](../book.md)) makes ten changes to train faster on a GPU. Three of
+# them, bfloat16, a compiler and the size of the batch, are here, and beside them
+# the levers for memory.
 
 # %%
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -32,6 +38,7 @@ from keras_llm.visualize import memory_figure, memory_parts
 
 TINY = bool(os.environ.get("KERAS_LLM_TINY"))
 work = Path(tempfile.mkdtemp(prefix="keras-llm-speed-"))
+logging.getLogger("tensorflow").setLevel("ERROR")  # no lines on its devices
 cpu = tf.config.list_physical_devices("CPU")[0]  # two devices for later
 two_devices = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, two_devices)
@@ -40,8 +47,8 @@ tf.config.set_logical_device_configuration(cpu, two_devices)
 # ## What fills the memory
 # Weights; a gradient for each; two moments for each in AdamW; what the forward
 # pass keeps for the way back (**activations**); and the logits: a number for
-# each token *and* each entry of the vocabulary. For GPT-2 with 8 rows of 1,024
-# tokens, and with the levers of this chapter, one on top of the other:
+# each token *and* each entry of the vocabulary. Estimates for GPT-2 with 8 rows
+# of 1,024 tokens, and with the levers of this chapter, one on top of the other:
 
 # %%
 gpt2 = kl.zoo.config("gpt2")
@@ -59,6 +66,9 @@ for name, setup in setups.items():
 memory_figure(gpt2, setups)
 
 # %% [markdown]
+# One part *grows* with micro-batches: of the gradients there are three sets at
+# a time, the sum so far, the newest, and the new sum.
+#
 # ## Mixed precision
 # bfloat16 has the range of float32 with 8 binary digits instead of 24: half the
 # bytes, and on hardware that multiplies it, a multiple of the speed. The
@@ -77,10 +87,14 @@ print(f"1 + 1,000 times 0.001 in float32: {exact:.3f}", end=", ")
 print(f"in bfloat16: {float(rounded):.3f}")
 
 # %% [markdown]
-# Does this machine gain from it? A large product says so, and
-# `choose_precision` looks at what the processor can do.
+# Does this machine gain from it? Processors that multiply bfloat16 say so among
+# their flags; that is where `choose_precision` looks. A large product shows it.
 
 # %%
+about = Path("/proc/cpuinfo")  # on Linux
+flags = set(about.read_text().split()) if about.is_file() else set()
+units = sorted(flags & {"avx512_bf16", "amx_bf16"})
+print("units for bfloat16:", *units or ["none"])
 if not TINY:
     for dtype in ("float32", "bfloat16"):
         peak = kl.train.measured_peak(dtype)
@@ -88,23 +102,27 @@ if not TINY:
 print("choose_precision:", kl.train.choose_precision())
 
 # %% [markdown]
+# With a unit the second number is a multiple of the first. Without one it is
+# smaller: each product is translated to float32 and back.
+#
 # ## The loss in slices
 # The logits of 8 rows of 1,024 tokens over 50,257 entries are 1.6 GB in
-# float32, and their gradient as much again. But a token's loss needs its own
-# logits only. So: some tokens at a time, loss *and* gradient, then forget the
-# logits. Nothing is computed twice. By hand:
+# float32. Their gradient is as large, and between the two the loss holds
+# another: at its fullest a step has about three such tensors. But a token's
+# loss needs its own logits only. So: some tokens at a time, loss *and*
+# gradients, then forget the logits. Nothing is computed twice. By hand:
 
 
 # %%
 def loss_and_gradient(hidden, head, targets):
-    """Summed cross-entropy of hidden @ head, with its gradient of hidden."""
+    """Summed cross-entropy of hidden @ head, and the gradients of both."""
     logits = hidden @ head
     odds = np.exp(logits - logits.max(-1, keepdims=True))
     odds /= odds.sum(-1, keepdims=True)
     places = np.arange(len(targets))
     loss = -np.log(odds[places, targets]).sum()
     odds[places, targets] -= 1  # now the gradient of the logits
-    return loss, odds @ head.T
+    return loss, odds @ head.T, hidden.T @ odds
 
 
 random = np.random.default_rng(0)
@@ -115,9 +133,14 @@ slices = [
     loss_and_gradient(hidden[at : at + 8], head, targets[at : at + 8])
     for at in range(0, 64, 8)
 ]
-gradient = np.concatenate([part[1] for part in slices])
+of_hidden = np.concatenate([part[1] for part in slices])  # each has its own
+of_head = sum(part[2] for part in slices)  # all have the same
 print(f"whole {whole[0]:.6f}, in slices {sum(p[0] for p in slices):.6f}")
-print("largest difference of the gradient:", np.abs(whole[1] - gradient).max())
+for name, one, other in (
+    ("hidden", whole[1], of_hidden),
+    ("head", whole[2], of_head),
+):
+    print(f"largest difference for {name}: {np.abs(one - other).max():.0e}")
 
 # %% [markdown]
 # ## Accumulation
@@ -151,7 +174,46 @@ print("mean of means", np.mean([p[0] / p[1] for p in parts], axis=0).round(4))
 # ## Remat
 # **Rematerialization** forgets the activations of a block and computes them
 # again when the gradient comes by: one more forward pass, about a third more
-# work, for a memory that hardly grows with the number of blocks.
+# work, for a memory that hardly grows with the number of blocks. By hand,
+# twelve layers in blocks of four:
+
+
+# %%
+def forward(states, matrices):
+    """What goes into each layer, and what comes out of the last."""
+    kept = [states]
+    for matrix in matrices:
+        kept.append(np.tanh(kept[-1] @ matrix))
+    return kept
+
+
+def backward(kept, matrices, gradient):
+    """The gradient of the input, and those of the matrices."""
+    found = []
+    for at in reversed(range(len(matrices))):
+        gradient = gradient * (1 - kept[at + 1] ** 2)
+        found.insert(0, kept[at].T @ gradient)
+        gradient = gradient @ matrices[at].T
+    return gradient, found
+
+
+matrices = random.normal(size=(12, 16, 16)) / 4
+kept = forward(random.normal(size=(32, 16)), matrices)
+gradient = last = np.ones_like(kept[0])
+_, whole = backward(kept, matrices, last)
+inputs, again = kept[::4], []  # what goes into a block; the rest is forgotten
+for at in (8, 4, 0):
+    block = matrices[at : at + 4]
+    here = forward(inputs[at // 4], block)  # computed again
+    gradient, parts = backward(here, block, gradient)
+    again = parts + again
+apart = max(np.abs(a - b).max() for a, b in zip(whole, again, strict=True))
+print(f"all kept: {sum(one.size for one in kept):,} numbers", end=", ")
+most = sum(one.size for one in inputs) + sum(one.size for one in here[1:])
+print(f"at most with remat: {most:,}, gradients apart: {apart:.0e}")
+
+# %% [markdown]
+# Estimates for GPT-2 with more and more blocks:
 
 # %%
 depths = np.array([2, 4, 8, 12, 24, 36])
@@ -163,7 +225,7 @@ for remat in (False, True):
     gb = [memory_parts(c, setup)["activations"] / 1e9 for c in configs]
     label = "computed again" if remat else "kept"
     axes.plot(depths, gb, "o-", label=label)
-axes.set(xlabel="blocks", ylabel="activations in GB")
+axes.set(xlabel="blocks", ylabel="activations in GB, estimated")
 axes.legend()
 figure
 
@@ -175,7 +237,8 @@ figure
 # on the clock: tokens per second of a processor core that was really ours.
 #
 # This is the script: a small GPT-2 form with a large vocabulary, random tokens,
-# a step to compile, and some that count.
+# a step to compile, and some that count. They are few, so differences of speed
+# below about 5 % are noise.
 
 # %%
 script = work / "lever.py"
@@ -188,7 +251,7 @@ given = json.loads(sys.argv[1])
 steps, rows, length = given.pop("steps"), given["batch_size"], 128
 config = kl.DecoderConfig(
     vocabulary_size=given.pop("vocabulary"), context_length=length,
-    num_layers=2, hidden_dim=given.pop("width"), num_heads=4,
+    num_layers=given.pop("layers"), hidden_dim=given.pop("width"), num_heads=4,
     norm="layer", mlp="gelu", bias="all", rope=None)
 keras.utils.set_random_seed(0)
 model = kl.build_decoder(
@@ -216,8 +279,9 @@ SIZE = {"vocabulary": 1_000, "width": 32} if TINY else {}
 BASE = {
     "vocabulary": 50_257,
     "width": 128,
+    "layers": 2,
     "batch_size": 8,
-    "steps": 3,
+    "steps": 6,
     "dtype": "float32",
     "loss_chunk": None,
 }
@@ -242,20 +306,27 @@ levers = {
     "accumulate=4": {"accumulate": 4},
     "remat": {"remat": True},
     "jit (XLA)": {"jit": True},
-    "steps_per_execution=3": {"steps_per_execution": 3, "steps": 6},
+    "steps_per_execution=3": {"steps_per_execution": 3},
     "bfloat16 state": {"optimizer_state": "bfloat16"},
     "2 rows, not 8": {"batch_size": 2},
     "bfloat16": {"dtype": "mixed_bfloat16"},
 }
 if TINY:
-    levers = {name: levers[name] for name in ("float32", "accumulate=4")}
+    levers = {"float32": {}}
+
+
+def table(found):
+    """A line for each run; the first is what the others are compared with."""
+    base = next(iter(found.values()))
+    print("                       tokens/s of a core     memory    loss")
+    for name, one in found.items():
+        speed = one["tokens"] / base["tokens"]
+        print(f"{name:22} {one['tokens']:8,.0f} {speed:5.2f} x", end="")
+        print(f" {one['memory'] / 1e6:9,.0f} MB {one['loss']:8.4f}")
+
+
 found = {name: pull(**lever) for name, lever in levers.items()}
-base = found["float32"]
-print("                       tokens/s of a core     memory    loss")
-for name, one in found.items():
-    speed = one["tokens"] / base["tokens"]
-    print(f"{name:22} {one['tokens']:8,.0f} {speed:5.2f} x", end="")
-    print(f" {one['memory'] / 1e6:9,.0f} MB {one['loss']:8.4f}")
+table(found)
 
 # %%
 figure = new_figure(8, 3.8)
@@ -267,7 +338,11 @@ for place, (key, title) in enumerate(
     if key == "memory":
         values = [value / 1e9 for value in values]
     colors = ["#555555"] + ["#0072B2", "#009E73"][place : place + 1] * 20
-    axes.barh(range(len(values)), values, color=colors[: len(values)])
+    bars = axes.barh(range(len(values)), values, color=colors[: len(values)])
+    axes.bar_label(
+        bars, fmt=("{:,.0f}", "{:.2f}")[place], fontsize=8, padding=2
+    )
+    axes.margins(x=0.15)
     axes.axvline(values[0], color="#555555", linestyle=":")
     axes.set_yticks(range(len(found)), list(found) if place == 0 else [])
     axes.invert_yaxis()
@@ -275,27 +350,82 @@ for place, (key, title) in enumerate(
 figure
 
 # %% [markdown]
-# Look at the last column first: the losses are the same to the digits that the
-# precision has (with two rows the batches are others, and six steps are not
-# three). No lever changes what is
-# learned. Then:
+# Memory is of the whole process; Python, TensorFlow and the compiled step are
+# hundreds of MB of it. What the table says:
 #
-# - **loss_chunk** takes off the most memory here, because the vocabulary is
-#   large, and costs little. It is on by default where logits are large.
-# - **accumulate** saves the same kind of memory. Its parts must not be so small
-#   that the products are: some thousand tokens a part are nearly free.
-# - **remat** alone does little while the logits are what is large, and costs
-#   up to a third. It is for deep models and long rows.
-# - **XLA** (`jit`) on a CPU gains little or nothing, takes memory, and slows
-#   bfloat16 down. On a GPU it mostly helps. `jit="auto"` measures for you.
-# - **steps_per_execution** saves the look from Python between two steps:
-#   nothing for steps of a second, 15 to 20 % for steps of 15 ms.
-# - **bfloat16 state** halves the moments between steps. On TensorFlow without
-#   XLA the update needs more than that for a moment, so it saves nothing here.
-# - **Batch size**: few rows leave the update of all weights, which costs the
-#   same for any batch, to be paid by few tokens.
-# - **bfloat16** pays where the processor multiplies it (above), and is slower
-#   where it does not.
+# - **loss_chunk** takes off the most of the levers that leave the batch and the
+#   step as they are, because the vocabulary is large. It is on by default where
+#   logits are large.
+# - **accumulate** saves the same kind of memory, and costs speed here, where a
+#   part has 256 tokens; with larger parts it is nearly free.
+# - **remat** does nothing to see: two blocks are little beside the logits.
+#   Below it has something to save.
+# - **XLA** (`jit`) takes memory and gains little or nothing on a CPU.
+#   `jit="auto"` measures whether it pays on your machine.
+# - **steps_per_execution** saves the look from Python between two steps, which
+#   is nothing for steps as long as these.
+# - **bfloat16 state** halves the moments between steps, but here it *costs*
+#   memory and time: without XLA the update makes float32 copies of them. It
+#   pays where XLA compiles the update, as on JAX.
+# - **2 rows** take the least memory, and lose speed: the update of all weights
+#   costs the same for any batch, and few tokens pay for it.
+# - **bfloat16** pays where the processor multiplies it: compare the two
+#   products measured above.
+#
+# What this page does not show of them, [Speed and memory](../speed.md) does.
+#
+# Now remat where it has something to save: twelve blocks, 32 rows, and a small
+# vocabulary.
+
+# %%
+deep = {"vocabulary": 1_000, "layers": 2 if TINY else 12, "batch_size": 32}
+sides = (True,) if TINY else (False, True)
+table({f"remat={on}": pull(**deep, remat=on) for on in sides})
+
+# %% [markdown]
+# ## Is the same thing learned?
+# The losses in the tables are those of a few steps on random tokens, which
+# cannot be learned. A better test: a tiny model and a sentence that it can
+# learn by heart, 40 steps under each lever that leaves the batch as it is.
+
+# %%
+SENTENCE = b"Speed and memory are bought, but never with what is learned. "
+letters = np.resize(np.frombuffer(SENTENCE, "uint8"), (64, 65)).astype("int32")
+taught = kl.data.ArrayRows(
+    *kl.data.training_arrays(letters, np.ones_like(letters))
+)
+little = kl.zoo.config(
+    "tiny", vocabulary_size=256, context_length=64, num_layers=1
+)
+steps = 8 if TINY else 40
+
+
+def learned(dtype="float32", remat=False, **lever):
+    keras.utils.set_random_seed(0)
+    learner = kl.build_decoder(little, dtype=dtype, remat=remat)
+    lever = {"loss_chunk": None, "log_every": 4, "batch_size": 8, **lever}
+    return kl.train.fit(learner, taught, steps=steps, **lever).loss
+
+
+alike = {
+    "float32": {},
+    "loss_chunk": {"loss_chunk": 64},
+    "accumulate=4": {"accumulate": 4},
+    "remat": {"remat": True},
+    "jit (XLA)": {"jit": True},
+    "steps_per_execution=4": {"steps_per_execution": 4},
+    "bfloat16 state": {"optimizer_state": "bfloat16"},
+    "bfloat16": {"dtype": "mixed_bfloat16"},
+}
+if TINY:
+    alike = {name: alike[name] for name in ("float32", "accumulate=4")}
+print(f"loss after {steps} steps")
+for name, lever in alike.items():
+    print(f"{name:22} {learned(**lever):.4f}")
+
+# %% [markdown]
+# In float32 all end at the same loss but for rounding. With bfloat16, in the
+# products or in the moments, the digits behind differ.
 #
 # So: precision by the hardware, then, out of memory, `loss_chunk`,
 # `accumulate`, `remat`, in this order. [Speed and memory](../speed.md) has
@@ -339,7 +469,8 @@ memory_figure(config, plans, host=True)
 # summed before the update: `mirrored` on TensorFlow, `data_parallel`, `fsdp`
 # and `model_parallel` on JAX. Here the processor is split into two devices.
 # That gives no speed, there is only one processor; it shows that the numbers
-# are the same, which in Keras' own `fit` with clipping or padding they are not.
+# are the same but for rounding, which in Keras' own `fit` with clipping or
+# padding they are not.
 
 # %%
 tokens = random.integers(0, 500, (64, 33))
@@ -390,7 +521,8 @@ print(f"largest difference of a weight: {apart:.0e}")
 parameters = kl.estimate.count_parameters(gpt2).total
 for state, moments in (("float32", 8), ("bfloat16", 4)):
     held = memory_parts(gpt2, Setup(optimizer_state=state))
-    print({k: f"{v / parameters:.2f} bytes" for k, v in held.items()})
+    names = ("weights", "gradients", "optimizer")
+    print({k: f"{held[k] / parameters:.2f} bytes" for k in names})
     assert abs(held["weights"] / parameters - 4) < 0.01
     assert abs(held["optimizer"] / parameters - moments) < 0.01
 

@@ -7,12 +7,11 @@ import pytest
 from sources import ROOT
 
 from keras_llm import BytePairTokenizer, CausalLM, DecoderConfig, Experts
-from keras_llm.data import Document, open_rows, pack_corpus
 from keras_llm.model import build_decoder
 from keras_llm.visualize import __all__ as names
 
 PAGE = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
-TEXT = "Alice was not a bit hurt, and she jumped up. " * 12
+TEXT = "Alice said a little, and a little more said Alice. " * 12
 
 
 @pytest.fixture(scope="module")
@@ -24,19 +23,18 @@ def given(tmp_path_factory):
     config = DecoderConfig(
         vocabulary_size=tokenizer.vocabulary_size,
         context_length=64,
-        num_layers=1,
+        num_layers=2,
         hidden_dim=16,
         num_heads=2,
         experts=Experts(count=4, top_k=2),
     )
-    documents = [Document(TEXT[:50], ""), Document(TEXT[:90], "")]
-    pack_corpus(documents, tokenizer, folder / "rows", context_length=63)
     (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 2.0}\n')
     return {
         "lm": CausalLM(build_decoder(config), tokenizer),
-        "rows": open_rows(folder / "rows"),
+        "gpt2": tokenizer,
         "run": folder,
         "text": TEXT,
+        "passage": TEXT[:100],
     }
 
 

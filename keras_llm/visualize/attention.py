@@ -111,8 +111,8 @@ def attention_figure(
     for axes, head in zip(panels, chosen, strict=False):
         image = axes.imshow(weights[head], vmin=0, vmax=1, cmap="Blues")
         axes.set_title(f"head {head}", fontsize=9)
-        if not name_tokens(axes, labels, NAMED):
-            axes.set(xlabel="looked at (position)", ylabel="token (position)")
+        how = "" if name_tokens(axes, labels, NAMED) else " (position)"
+        axes.set(xlabel=f"looked at{how}", ylabel=f"token{how}")
     figure.colorbar(image, ax=panels.tolist(), label="attention weight")
     figure.suptitle(name)
     return figure

@@ -18,8 +18,8 @@ def expert_imbalance(load: np.ndarray) -> np.ndarray:
         load: Shares of choices `(num_layers, count)`, as `expert_load` gives.
 
     Returns:
-        float64 `(num_layers,)`: 0 if all are used equally, `count - 1` if one
-        expert has everything.
+        float64 `(num_layers,)`: 0 if all are used equally. The most there can
+        be is `count / top_k - 1`: every token takes the same experts.
 
     Source: MaxVio of Wang et al. 2024, https://arxiv.org/abs/2408.15664.
 
@@ -82,6 +82,6 @@ def expert_load_figure(model: Any, rows: Any) -> Any:
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, ax=left, label="times an equal share")
     right.barh(range(layers), expert_imbalance(load), color=COLOURS[0])
-    right.set_xlabel("the busiest:\nover its share by")
+    right.set_xlabel("busiest expert's\nexcess over its share")
     right.spines[["top", "right"]].set_visible(False)
     return figure
