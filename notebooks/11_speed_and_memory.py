@@ -14,8 +14,8 @@
 #
 # The book ([Raschka, *Build a Large Language Model (From
 # Scratch)*](../book.md)) makes ten changes to train faster on a GPU. Three of
-# them, bfloat16, a compiler and the size of the batch, are here, and beside them
-# the levers for memory.
+# them, bfloat16, a compiler and the size of the batch, are here, and beside
+# them the levers for memory.
 
 # %%
 import json
