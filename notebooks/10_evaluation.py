@@ -123,7 +123,7 @@ kl.visualize.token_loss_figure(late, text)
 
 # %% [markdown]
 # The dark tokens were surprises. Now all held-out pages, read in windows, with
-# the standard error over pages (± in all that follows):
+# the standard error over pages (±):
 
 # %%
 language = evaluate.language_report(late, held_out)
@@ -401,9 +401,9 @@ print(f"{len(pairs)} of {count} pairs:", end=" ")
 print(f"{share.value:.2f} ± {share.error:.2f} stereotyped")
 
 # %% [markdown]
-# Our model read nothing but Python's documentation. It has no opinion on
-# people, and yet the share is not what a coin would give. Sort the pairs by
-# which of the two sentences has fewer tokens:
+# Our model read nothing but Python's documentation and has no opinion on people.
+# Still, something decides which sentence it finds likelier. Sort the pairs by
+# which of the two has fewer tokens:
 
 # %%
 more = np.array([len(tokenizer.encode(pair.more)) for pair in pairs])
@@ -451,9 +451,9 @@ for job, pair in zip(jobs, swapped.pairs["gender"], strict=True):
     print(f"{job:10} {pair.nats - row['nats']:+.2f} nats beside the mean")
 
 # %% [markdown]
-# A job above zero is more of a man's, to this model; small numbers beside those
-# of another model, or of other sentences, mean nothing. What these and the
-# other measurements of bias show, and what not, is in [bias](../bias.md).
+# A job above zero is more a man's to this model. But one sentence for each says
+# little: another wording would give other numbers. What these and the other
+# measurements of bias show, and what not, is in [bias](../bias.md).
 #
 # ## A model as a judge
 # Free answers have no reference. A large model can judge them, but judges like

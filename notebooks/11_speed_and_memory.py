@@ -353,11 +353,11 @@ figure
 # Memory is of the whole process; Python, TensorFlow and the compiled step are
 # hundreds of MB of it. What the table says:
 #
-# - **loss_chunk** takes off the most of the levers that leave the batch and the
-#   step as they are, because the vocabulary is large. It is on by default where
-#   logits are large.
-# - **accumulate** saves the same kind of memory, and costs speed here, where a
-#   part has 256 tokens; with larger parts it is nearly free.
+# - **loss_chunk** and **accumulate** take off the most of the levers that leave
+#   the batch as it is: the vocabulary is large, and they hold the logits of a
+#   part of the tokens at a time. `loss_chunk` is on by default where logits are
+#   large. `accumulate` costs speed here, where a part has 256 tokens; with
+#   larger parts it is nearly free.
 # - **remat** does nothing to see: two blocks are little beside the logits.
 #   Below it has something to save.
 # - **XLA** (`jit`) takes memory and gains little or nothing on a CPU.
@@ -383,6 +383,9 @@ sides = (True,) if TINY else (False, True)
 table({f"remat={on}": pull(**deep, remat=on) for on in sides})
 
 # %% [markdown]
+# Here activations are what is large: remat takes off much of what the process
+# holds beyond TensorFlow itself, and costs up to a third of the speed.
+#
 # ## Is the same thing learned?
 # The losses in the tables are those of a few steps on random tokens, which
 # cannot be learned. A better test: a tiny model and a sentence that it can
