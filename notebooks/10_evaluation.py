@@ -401,9 +401,9 @@ print(f"{len(pairs)} of {count} pairs:", end=" ")
 print(f"{share.value:.2f} ± {share.error:.2f} stereotyped")
 
 # %% [markdown]
-# Our model read nothing but Python's documentation and has no opinion on people.
-# Still, something decides which sentence it finds likelier. Sort the pairs by
-# which of the two has fewer tokens:
+# Our model read nothing but Python's documentation; it has no opinion on
+# people. Still, something decides which sentence it finds likelier. Sort the
+# pairs by which of the two has fewer tokens:
 
 # %%
 more = np.array([len(tokenizer.encode(pair.more)) for pair in pairs])
