@@ -48,6 +48,8 @@ MODULES = (
 )
 REPEATS = 10  # of the chats, so that a tiny model knows them by heart
 ASKED = ("What is heapq for?", "And what is shutil for?")
+CARD = (4.65, 2.15)  # inches of a picture that a card shows pixel by pixel
+PLUGINS = "plugin-selector mat-form-field { visibility: hidden }"  # not in use
 CARDS = "^(attention|(train|validation)/loss|train/learning_rate)$"
 RESUMED = ("train", "finetune")  # the same command goes on, or is done
 TRAINING = """
@@ -125,8 +127,11 @@ def first_line(module: str) -> str:
 def draw_attention(run: Path, board: Path) -> None:
     """Puts a picture of the trained model into its TensorBoard."""
     lm = keras_llm.zoo.load(run / "lm")
-    text = "def read(path): return path.read_text()"
-    figure = attention_figure(lm, text, heads=(0, 2))
+    ids = lm.tokenizer.encode("def read(path): return path")
+    figure = attention_figure(lm, ids, heads=(0, 2))
+    figure.set_size_inches(CARD)
+    for panel in figure.axes[:-1]:
+        panel.set(xlabel="", ylabel="")  # a card has little room
     log_figure(board, "attention", figure, step=240)
 
 
@@ -170,7 +175,10 @@ def shoot_tensorboard(chromium: Any, work: Path, path: Path) -> None:
         query = f"?smoothing=0&tagFilter={quote(CARDS)}#timeseries"
         page = opened(chromium, url + query, 842)
         page.wait_for_selector("scalar-card .series-line, scalar-card path")
+        page.add_style_tag(content=PLUGINS)
         page.get_by_label("Enable step selection").uncheck()
+        # Else a chart is cut where its first values are.
+        page.get_by_label("Ignore outliers in chart scaling").uncheck()
         page.get_by_role("button", name="Settings").last.click()
         page.wait_for_selector("settings-view", state="detached")
         page.wait_for_selector("mat-spinner", state="detached")
@@ -181,28 +189,35 @@ def shoot_tensorboard(chromium: Any, work: Path, path: Path) -> None:
 
 def shoot_playground(chromium: Any, work: Path, path: Path) -> None:
     """Two answers; of a token of the last one: what else was likely."""
-    with serving(work / "tuned") as url:
+    with serving(work / "tuned", work / "feedback.sqlite") as url:
         page = opened(chromium, url, 800)
         page.wait_for_selector("#model:not(:text-is('connecting…'))")
         page.fill("[name=temperature]", "0.2")
-        for number, question in enumerate(ASKED):
-            page.fill("#prompt", question)
-            page.keyboard.press("Enter")
-            done = ".answer[aria-busy=false] footer:visible"
-            page.wait_for_selector(f"{done} >> nth={number}")
+        ask(page, *ASKED)  # what is compiled first is not what a picture shows
+        page.click("#clear")
+        ask(page, *ASKED)
         page.locator(".answer").last.locator(".token").nth(8).hover()
         page.wait_for_timeout(SETTLE)
         save(page, path)
 
 
+def ask(page: Any, *questions: str) -> None:
+    """Asks one after the other, each when the one before is answered."""
+    for number, question in enumerate(questions):
+        page.fill("#prompt", question)
+        page.keyboard.press("Enter")
+        done = ".answer[aria-busy=false] footer:visible"
+        page.wait_for_selector(f"{done} >> nth={number}")
+
+
 @contextlib.contextmanager
-def serving(model: Path) -> Iterator[str]:
+def serving(model: Path, feedback: Path) -> Iterator[str]:
     """Runs `keras-llm serve` while the block runs; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = [KERAS_LLM, "serve", model, "--port", str(port)]
-    words += ["--name", "python-guide"]
+    words += ["--name", "python-guide", "--feedback", feedback]
     with subprocess.Popen(words) as process:
         try:
             url = f"http://127.0.0.1:{port}"
