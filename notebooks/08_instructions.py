@@ -4,13 +4,14 @@
 # *Convert 45 kilometers to meters.* → a language model goes on with the
 # question; an instruction-tuned one answers it.
 #
-# In about three minutes you will be able to: write instructions in Alpaca's
-# form and in a chat template, see which tokens are learned and compute that
-# loss by hand, tune a model on the 1,100 instructions of the book (chapter 7),
-# do the same with a LoRA of a few percent of the parameters, merge it, and say
-# honestly what so small a model can and cannot. It needs
-# `pip install "keras_llm[viz]"` and no GPU; instructions and two books are
-# downloaded (or taken from `KERAS_LLM_DATA`).
+# The cells run in about five minutes on two cores; then you will be able to:
+# write instructions in Alpaca's form and in a chat template, see which tokens
+# are learned and compute that loss by hand, tune a model on 935 of the 1,100
+# instructions of the book ([Raschka, *Build a Large Language Model (From
+# Scratch)*](../book.md)), do the same with a LoRA of a few percent of the
+# parameters, merge it, and say honestly what so small a model can and cannot.
+# It needs `pip install "keras_llm[viz]"` and no GPU; instructions and texts
+# are downloaded (or taken from `KERAS_LLM_DATA`).
 
 # %%
 import json
@@ -18,6 +19,7 @@ import logging
 import os
 import tempfile
 from pathlib import Path
+from textwrap import shorten
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
@@ -31,7 +33,7 @@ from keras_llm.tokenizers.chat import TEMPLATES
 
 logging.getLogger("tensorflow").setLevel("ERROR")  # several models compile
 TINY = bool(os.environ.get("KERAS_LLM_TINY"))
-CONTEXT, STEPS, EPOCHS = (256, 5, 1) if TINY else (256, 160, 6)
+CONTEXT, STEPS, EPOCHS = (256, 5, 1) if TINY else (256, 1000, 6)
 work = Path(tempfile.mkdtemp(prefix="keras-llm-instructions-"))
 keras.utils.set_random_seed(123)
 
@@ -55,8 +57,8 @@ print(train[2].messages)
 # ## Two ways to write it down
 # A model sees one text, so somebody has to say where the question ends and
 # the answer begins. **Alpaca** says it in words; **chat templates** say it
-# with special tokens, which no user can type. Both are data here: any
-# conversation goes through any template.
+# with special tokens, which no user's text can become. Both are data here:
+# any conversation goes through any template.
 
 # %%
 for name in ("alpaca", "keras_llm"):
@@ -65,23 +67,31 @@ for name in ("alpaca", "keras_llm"):
 
 # %% [markdown]
 # ## A model that has read a little
-# The book begins with GPT-2 (355 million parameters). Ours is 500 times
-# smaller and reads in two novels for half a minute: enough to see what tuning
-# does, and what it cannot do.
+# The book begins with GPT-2 (355 million parameters). Ours is 300 times smaller
+# and reads for a minute: two novels and thirteen thousand short sentences of
+# every day (Tatoeba). That is enough to see what tuning does, and what it
+# cannot do.
+
 
 # %%
-books = kl.data.download("gutenberg")
-names = ("Alice-s-Adventures-in-Wonderland_11", "Pride-and-Prejudice_1342")
-text = "\n\n".join((books / f"{n}.txt").read_text("utf-8") for n in names)
-paragraphs = [one for one in text.split("\n\n") if len(one) > 100]
+def texts_of(name, *patterns):
+    """The texts of a published set's files, downloaded if not here yet."""
+    folder = kl.data.download(name)
+    paths = (path for one in patterns for path in sorted(folder.glob(one)))
+    return "\n\n".join(path.read_text("utf-8") for path in paths)
+
+
+novels = texts_of("gutenberg", "Alice*", "Pride*").split("\n\n")
+paragraphs = [one.replace("\n", " ") for one in novels if len(one) > 100]
+paragraphs += texts_of("tatoeba", "*.eng").split("\n\n")
 if TINY:
-    paragraphs = paragraphs[:200]
+    paragraphs = paragraphs[::40]
 questions = [message["content"] for one in train for message in one.messages]
 tokenizer = kl.BytePairTokenizer.train(
-    paragraphs + questions, 512 if TINY else 2048, progress=False
+    paragraphs + questions, 512 if TINY else 4096, progress=False
 )
 size = {"num_layers": 1, "hidden_dim": 32, "num_heads": 2}
-size = size if TINY else {"num_layers": 2, "hidden_dim": 128, "num_heads": 4}
+size = size if TINY else {"num_layers": 3, "hidden_dim": 128, "num_heads": 4}
 config = kl.DecoderConfig(
     vocabulary_size=tokenizer.vocabulary_size, context_length=CONTEXT, **size
 )
@@ -108,9 +118,9 @@ for name in ("alpaca", "keras_llm"):
 # %%
 def weighted_figure(tokens, mask):
     """A text's tokens; those that count as targets are coloured."""
-    figure = new_figure(9, 1.6)
+    figure = new_figure(9, 0.8)
     axes = figure.add_subplot()
-    axes.set(xlim=(0, 100), ylim=(-4, 1))
+    axes.set(xlim=(-1, 100), ylim=(-1.6, 0.8))
     axes.set_axis_off()
     x = y = 0
     for token, counts in zip(tokens, mask, strict=True):
@@ -130,8 +140,9 @@ assert [token.id for token in tokens] == ids
 weighted_figure(tokens, mask)
 
 # %% [markdown]
-# The loss of one row, by hand: the log-probability of each target, times its
-# weight, over the sum of the weights.
+# The loss of one row, by hand: **minus** the log-probability of each target,
+# times its weight, summed, over the sum of the weights. Beside it stands the
+# loss of a model that finds all tokens equally likely.
 
 # %%
 alone = tune.chat_rows(train[2:3], tokenizer, None, CONTEXT, pack=False)
@@ -144,13 +155,18 @@ by_hand = float(ops.sum(surprise * weights) / ops.sum(weights))
 ours = kl.train.score_rows(base.model, alone)["loss"]
 np.testing.assert_allclose(by_hand, ours, rtol=1e-4)
 print(f"{by_hand:.4f} by hand, {ours:.4f} ours; {int(weights.sum())}", end=" ")
-print(f"of {int((inputs['segments'] > 0).sum())} targets count")
+print(f"of {len(ids) - 1} targets count")
+print(f"all tokens equally likely: {np.log(tokenizer.vocabulary_size):.4f}")
 
 # %% [markdown]
+# A loss above that of a guess is no mistake: the model is sure of how novels go
+# on, and has never seen a question with its answer, nor the special tokens.
+#
 # ## Several share a row
 # The book pads each batch to its longest text and sets the padding's targets
-# to -100. Here conversations fill rows side by side, and a mask keeps them
-# apart (a colour each below): the loss is that of rows of their own.
+# to -100, PyTorch's mark for "ignore". Here conversations fill rows side by
+# side, and a mask keeps them apart (a colour each below; colours repeat after
+# six): the loss is that of rows of their own.
 
 # %%
 shared = tune.chat_rows(train[:40], tokenizer, None, CONTEXT)
@@ -177,16 +193,16 @@ report = tune.chat(
     validation=validation,
     epochs=EPOCHS,
     batch_size=4,
-    learning_rate=2e-3,
+    learning_rate=1e-3,
     samples=0,
     out=work / "tuned",
 )
 print(report.table())
 
 # %% [markdown]
-# The book's GPT-2 of 355 million parameters goes from 3.76 to 0.66 on the same
-# 55 (with its own tokens, and with the question's tokens in the mean, so the
-# numbers of the two cannot be compared, only their fall).
+# The `accuracy` is of next tokens of the answers. The book's GPT-2 goes from
+# 3.76 to 0.66 on the same 55 (with its own tokens, and with the question's
+# tokens in the mean, so only the falls can be compared, not the numbers).
 
 # %%
 history = kl.train.read_history(work / "tuned" / "metrics.jsonl")
@@ -201,8 +217,8 @@ axes.legend()
 figure
 
 # %% [markdown]
-# Where the curves part, what is still learned is learned by heart: 935
-# examples are few.
+# Once the held-out curve is flat, what is still learned is learned by heart:
+# 935 examples are few.
 #
 # ## Answers, before and after
 
@@ -216,7 +232,7 @@ def answer(lm, prompt):
 for one in test[:2] if TINY else test[:6]:
     prompt = list(one.messages[:-1])
     print("Q:      ", prompt[-1]["content"].replace("\n", " "))
-    print("before: ", answer(base, prompt).replace("\n", " ")[:70])
+    print("before: ", shorten(answer(base, prompt), 66))
     print("after:  ", answer(tuned, prompt).replace("\n", " "))
     print("right:  ", one.messages[-1]["content"].replace("\n", " "))
     print()
@@ -225,7 +241,8 @@ for one in test[:2] if TINY else test[:6]:
 # ## What it can, and what it cannot
 # Four measures on the test questions, from form to truth: does the answer end
 # like a sentence; does it use a long word of the question (is it *about*
-# that); how many words does it share with the right answer (F1); is it right?
+# that); how many words does it share with the right answer (F1); is it that
+# answer, letter for letter?
 
 
 # %%
@@ -284,15 +301,30 @@ table = [
 print(evaluate.markdown_table(table))
 
 # %% [markdown]
-# It has learned what an answer looks like: it begins, it ends, it stops. It
-# shares as many words with the right answers as a constant sentence does, and
-# none of it is true: words and facts come from reading, and it has read half a
-# minute. The book's 355 million
-# parameters, which had read much of the internet, get 50 of 100 points from a
-# judge (chapter 09 has judges). In between, a model of 4.3 million that read
-# for three minutes comes to 3.78 nats a token on held-out answers, and its
-# answers are no truer ("The opposite of the sentence is a cell.",
-# `docs/finetune.md`). Tuning brings out what is there.
+# Writing an answer is hard for so small a model; choosing one is easier. Does
+# it find the right answer likelier (by its mean token) than the right answer
+# to the next question? A coin would say so for half of them.
+
+# %%
+swapped = []
+for one, other in zip(test, test[1:] + test[:1], strict=True):
+    right_one, wrong = (talk.messages[-1]["content"] for talk in (one, other))
+    swapped.append(tune.Pair(one.messages[:-1], right_one, wrong))
+choice = tune.pair_rows(swapped, tokenizer, "keras_llm", CONTEXT)
+for name, lm in (("before", base), ("after", tuned)):
+    found = kl.train.score_rows(lm.model, choice, tune.Preference("simpo"))
+    print(f"{name}: the right answer is the likelier one in", end=" ")
+    print(f"{found['accuracy']:.1%} of {len(choice)}")
+
+# %% [markdown]
+# Three things can be told apart. The **form** is learned: an answer begins, and
+# most end. The **subject** is learned in part: compare the columns of `about`
+# and `shared_words` with those of a constant sentence, which knows nothing, and
+# the last line with a coin. The **facts** are not: hardly an answer is right to
+# the letter. Facts come from reading, and ours has read for a minute. The
+# book's 355 million parameters, which had read a good part of the internet,
+# get 49 of 100 points from a judge (chapter 10 has such judges). Tuning brings
+# out what is there.
 #
 # ## LoRA: train two thin matrices
 # A change of a matrix of 128 x 128 can be written as a product of 128 x 8 and
@@ -318,12 +350,16 @@ for name, one in (("everything", report), ("LoRA", lora_report)):
     print(f"held-out answer loss {one.after['loss']:.3f}")
 
 # %% [markdown]
-# Thin matrices can only bring out what the base has, which here is little, so
-# LoRA stays behind. On GPT-2 it does not: the book's spam filter gets 97.7 %
-# with it and 96.7 % with everything trained.
+# LoRA stays behind here, and one reason can be named. It trains matrices in the
+# blocks; the table of the tokens stays frozen, and this table is the head, too.
+# Reading has never shown the special tokens, so their rows are still what
+# chance made them, and LoRA cannot change that: the end of an answer is hard
+# to say. With all weights, the rows are learned. On GPT-2 LoRA does not stay
+# behind: in the book's experiments a spam filter gets 97.67 % of the test
+# messages right with it and 96.67 % with everything trained.
 #
 # An adapter is a file of its own, can be switched off (the base is untouched),
-# and can be added to the matrices, so that it costs nothing at all.
+# and can be added to the matrices, so that it costs nothing when it answers.
 
 # %%
 some = np.array([tokenizer.encode(questions[0])[:32]])
@@ -374,7 +410,7 @@ print()
 # ### Exercise 1
 # Alpaca's preamble is a sentence that stands in each example; special tokens
 # cost one each. ChatML's `<|im_start|>` is no token of our tokenizer, so it is
-# spelled out here, as the model it was made for would not have to.
+# spelled out here; the model it was made for has a token for it.
 
 # %%
 plain = sum(len(tokenizer.encode(text)) for text in questions)
@@ -390,7 +426,7 @@ assert counts["keras_llm"] < counts["alpaca"]
 
 # %% [markdown]
 # ### Exercise 2
-# Less than half of what is learned would be answers.
+# About half of what is learned would be answers; the rest, learning to ask.
 
 # %%
 both = {
@@ -400,7 +436,7 @@ both = {
 answers, everything = (float(one.weights.sum()) for one in both.values())
 print(f"{answers:,.0f} of {everything:,.0f} targets", end=" ")
 print(f"({answers / everything:.0%}) are answers")
-assert 0.1 < answers / everything < 0.6
+assert 0.2 < answers / everything < 0.7
 
 # %% [markdown]
 # ### Exercise 3
