@@ -1,16 +1,20 @@
 # %% [markdown]
 # # A language model of your own, from raw text to a file for phones
 #
-# The seven words, one cell each: curate, tokenize, pack, train, evaluate,
-# export, serve. Open this file as a notebook (VS Code and Jupyter with
-# jupytext both can) or run it with `python notebooks/00_tour.py`. It needs no
-# network: the text is the documentation and source of your Python.
+# The seven verbs of the library, a cell each: curate, tokenize, pack, train,
+# evaluate, export, serve. The [chapters](01_tokenizer.md) take them apart.
 #
-# With `KERAS_LLM_TINY=1` it takes a minute; without it, about five.
+# Open this file as a notebook (VS Code and Jupyter with jupytext both can) or
+# run it with `python notebooks/00_tour.py`. It needs no network: the text is
+# the documentation and source of your Python. The cells run in about five
+# minutes on two cores, and with `KERAS_LLM_TINY=1`, which trains 20 steps, in
+# about one.
 
 # %%
+import math
 import os
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -33,7 +37,8 @@ heldout = [d.text for d in kl.data.read_corpus(work / "corpus", "heldout")]
 
 # %% [markdown]
 # ## Tokenize
-# The tokenizer is a Keras layer. The same ids come out on the host, in a
+# A text becomes the numbers of its pieces, the tokens. The tokenizer is a Keras
+# layer. The same ids come out on the host, in a
 # `tf.data` pipeline, and inside the graph that will be served.
 
 # %%
@@ -44,12 +49,16 @@ print([tokenizer.decode([i]) for i in ids])
 
 # %% [markdown]
 # ## Pack
-# Documents share rows without seeing each other: `segments` keeps them apart.
+# A model reads rows of one length. Documents share rows without seeing each
+# other: `segments` keeps them apart, and 0 is padding.
 
 # %%
 kl.data.pack_corpus(work / "corpus", tokenizer, work / "rows", CONTEXT)
 rows = kl.data.open_rows(work / "rows")
-print(len(rows), "rows; segments of the first:", rows[0]["segments"].tolist())
+segments = (rows[i]["segments"].ravel() for i in range(len(rows)))
+shared = next(one for one in segments if one.max() > 1)
+print(len(rows), "rows; tokens of each document in one of them:")
+print({f"document {k}": n for k, n in Counter(shared.tolist()).items()})
 
 # %% [markdown]
 # ## Train
@@ -61,7 +70,7 @@ config = kl.zoo.config(
     "tiny", vocabulary_size=tokenizer.vocabulary_size, context_length=CONTEXT
 )
 model = kl.build_decoder(config)
-model.summary()
+print(f"{len(model.layers)} layers, {model.count_params():,} parameters")
 trained = kl.train.fit(
     model,
     rows,
@@ -71,17 +80,22 @@ trained = kl.train.fit(
     learning_rate=3e-3,
     out=work / "run",
 )
-print(trained)
+print(f"{trained.tokens:,} tokens in {trained.steps} steps;", end=" ")
+print(f"loss {trained.loss:.2f}, of held-out rows", end=" ")
+print(f"{trained.validation_loss:.2f}, before training about", end=" ")
+print(f"{math.log(tokenizer.vocabulary_size):.2f}")
 
 # %% [markdown]
 # ## Evaluate
-# Bits per byte do not depend on the tokenizer. Beside them stand what the
-# best model without context and what `xz -9` need for the same bytes.
+# How many bits would the model need to store a byte of held-out text? That
+# does not depend on the tokenizer. Beside it stand what the best model without
+# context and what the compressor `xz -9` need for the same bytes.
 
 # %%
 lm = kl.CausalLM(model, tokenizer)
 bits = kl.evaluate.bits_per_byte(model, tokenizer, heldout[: 3 if TINY else 12])
-print(bits)
+print(f"bits per byte: {bits.bits_per_byte:.2f}; without context", end=" ")
+print(f"{bits.unigram_bits_per_byte:.2f}, xz {bits.xz_bits_per_byte:.2f}")
 for piece in lm.stream("def ", max_new_tokens=40, temperature=0.7, seed=1):
     print(piece, end="")
 print()
@@ -93,8 +107,11 @@ print()
 
 # %%
 served = kl.export.saved_model(lm, work / "served", max_new_tokens=16)
-print(served)
-print(kl.export.litert(lm, work / "model.litertlm", quantization="int8"))
+print(f"SavedModel: {served.size / 1e6:.1f} MB, equal text: {served.equal}")
+bundle = kl.export.litert(lm, work / "model.litertlm", quantization="int8")
+print(f"for phones: {bundle.bytes / 1e6:.1f} MB,", end=" ")
+print(f"{bundle.ratio:.1f} times smaller than in float32,", end=" ")
+print(f"{bundle.delta_nats:+.4f} nats per token against Keras")
 
 # %% [markdown]
 # ## Serve

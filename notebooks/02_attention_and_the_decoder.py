@@ -5,11 +5,12 @@
 # of its parts is written by hand in about ten lines of `keras.ops`, then
 # replaced by the library's layer, and the two are shown to be equal.
 #
-# In about three minutes you will be able to: compute attention with nothing
-# but a softmax and two products, say what queries, keys, values, the causal
-# mask, heads, rotary positions, norms, the MLP and shortcuts are for, put them
-# together into a decoder, and count the parameters of any GPT-2. It needs
-# Keras and matplotlib (`pip install "keras_llm[viz]"`), no data and no GPU.
+# The cells run in about a minute on two cores; then you will be able to:
+# compute attention with nothing but a softmax and two products, say what
+# queries, keys, values, the causal mask, heads, rotary positions, norms, the
+# MLP and shortcuts are for, put them together into a decoder, and count the
+# parameters of any GPT-2. It needs Keras and matplotlib
+# (`pip install "keras_llm[viz]"`), no data and no GPU.
 
 # %%
 import os
@@ -40,7 +41,8 @@ def same(ours, theirs, what):
 # looked up by the token's id). A word should know about the others, so it
 # becomes an average of all. Whom to listen to, the words say themselves: the
 # more alike two vectors are (their product), the more weight. A softmax makes
-# the weights positive, with sum 1.
+# the weights positive, with sum 1. The vectors here are random: whom a word
+# listens to means nothing yet.
 
 # %%
 words = ["Your", "journey", "starts", "with", "one", "step"]
@@ -55,11 +57,12 @@ print("'journey' listens to:", np.array(weights[1]).round(2))
 # %%
 def heat(maps, titles):
     """Where each word (row) looks (column), a panel each."""
-    figure = new_figure(3.2 * len(maps), 3.2)
+    figure = new_figure(3.5 * len(maps), 3.4)
     for place, (values, title) in enumerate(zip(maps, titles, strict=True), 1):
         axes = figure.add_subplot(1, len(maps), place)
         axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
         axes.set_title(title, fontsize=10)
+        axes.set(xlabel="looks at", ylabel="word")
         axes.set_xticks(range(len(words)), words, rotation=60)
         axes.set_yticks(range(len(words)), words)
     return figure
@@ -108,8 +111,8 @@ heat([free, masked], ["sees everything", "sees what came before"])
 # one product: the slices are an axis of their own.
 #
 # Ours is `GroupedQueryAttention`: as many key heads as query heads is the
-# multi-head attention of GPT-2, fewer is what Llama does, so that the cache of
-# keys and values is smaller (chapter 05 measures it).
+# multi-head attention of GPT-2. Fewer is what Llama 3 does, which saves memory
+# when text is generated ([chapter 05](05_decoding.md)).
 
 
 # %%
@@ -137,8 +140,10 @@ theirs = layer(batch)
 same(by_hand(batch, layer, heads=4), theirs, "attention with four heads")
 
 # %% [markdown]
-# Sixteen numbers a word, four heads: in training, some of the weights are also
-# dropped at random, so that no word relies on a single other one.
+# In training, some of the weights may be dropped at random, so that no word
+# relies on a single other one. Here it is half of them, with the six words from
+# above; what stays is doubled, so that the mean is the same. (The colours end
+# at 1.)
 
 # %%
 dropping = layers.Dropout(0.5)
@@ -148,10 +153,18 @@ heat([masked, np.minimum(dropped, 1)], ["all weights", "half of them dropped"])
 # %% [markdown]
 # ## Where am I?
 # An average does not know the order of words: shuffle what came before, and
-# nothing changes. GPT-2 adds a learned vector for each position. Later models
-# *rotate* queries and keys: each pair of channels turns by an angle that grows
-# with the position, fast pairs and slow ones. The product of a query and a key
-# then depends on how far apart they are, and on nothing else.
+# nothing changes.
+
+# %%
+shuffled = x[[3, 0, 4, 2, 1, 5]]
+same(attention(shuffled, causal)[1][5], context[5], "'step', others shuffled")
+
+# %% [markdown]
+# So the order must be put into the vectors. GPT-2 adds a learned vector for
+# each position. Later models *rotate* queries and keys: each pair of channels
+# turns by an angle that grows with the position, fast pairs and slow ones. The
+# product of a query and a key then depends on how far apart they are, and on
+# nothing else.
 
 
 # %%
@@ -182,17 +195,19 @@ figure = new_figure(8, 3)
 axes = figure.add_subplot(1, 2, 1)
 for pair in (0, 2, 4):
     axes.plot(turned[:, pair], label=f"pair {pair}")
-axes.set(xlabel="position", title="fast and slow channels")
-axes.legend()
+axes.set(xlabel="position", title="fast and slow channels", ylabel="value")
+axes.legend(loc="lower left", ncols=3, bbox_to_anchor=(0, 1.1), fontsize=8)
 axes = figure.add_subplot(1, 2, 2)
 axes.plot(turned @ turned[0], label="from position 0")
 axes.plot(range(-8, 24), turned @ turned[8], "--", label="from position 8")
-axes.set(xlabel="distance", title="product of two equal vectors")
-axes.legend()
+axes.set(xlabel="distance", title="two equal vectors", ylabel="product")
+axes.legend(loc="lower left", ncols=2, bbox_to_anchor=(0, 1.1), fontsize=8)
 figure
 
 # %% [markdown]
-# Both curves on the right are one: only the distance counts.
+# On the left, one channel of three pairs: all begin as 1 and turn at their own
+# speed. On the right, the same vector at two places, rotated at each, and the
+# product of the two: both curves are one, so only the distance counts.
 #
 # ## Norms keep the numbers in hand
 # Dozens of layers add to the same vector; without a norm it would grow and the
@@ -220,7 +235,8 @@ same(rms_norm(wide), keras.layers.RMSNormalization(epsilon=1e-5)(wide), "RMS")
 # ## The MLP thinks about one word at a time
 # After words have talked to each other, each is worked on alone: wider (four
 # times in GPT-2), through a curve that is not a line, and back. GPT-2's curve
-# is GELU; Llama multiplies by a **gate** instead (SwiGLU).
+# is GELU. Llama has a second matrix whose result, through the curve SiLU, is a
+# **gate**: what comes through the first is multiplied by it (SwiGLU).
 
 
 # %%
@@ -233,7 +249,8 @@ def gelu_mlp(x, layer):
 
 def swiglu_mlp(x, layer):
     gate, up = x @ layer.gate.kernel, x @ layer.up.kernel
-    return (gate * ops.sigmoid(gate) * up) @ layer.down.kernel
+    silu = gate * ops.sigmoid(gate)
+    return (silu * up) @ layer.down.kernel
 
 
 plain, gated = layers.MLP(64, "gelu"), layers.MLP(64, "swiglu")
@@ -241,11 +258,27 @@ theirs = plain(batch), gated(batch)
 same(gelu_mlp(batch, plain), theirs[0], "GELU MLP")
 same(swiglu_mlp(batch, gated), theirs[1], "SwiGLU MLP")
 
+# %%
+line = np.linspace(-4, 4, 161)
+figure = new_figure(6, 3)
+axes = figure.add_subplot()
+for name, style in (("relu", "k:"), ("gelu", "-"), ("silu", "--")):
+    curve = getattr(keras.activations, name)
+    axes.plot(line, curve(line), style, label=name)
+axes.set(xlabel="into the curve", ylabel="out of it")
+axes.legend()
+figure
+
 # %% [markdown]
+# Old networks used ReLU, which cuts off what is negative. GELU and SiLU do
+# nearly that, but without a corner, and a little that is negative gets through.
+#
 # ## Shortcuts let the error through
 # Each part *adds* to its input instead of replacing it. That is not for the
-# forward way but for the way back: the error reaches the first layer along the
-# sum. Five layers, with and without, and the size of the gradient in each:
+# forward way but for the way back. Training tells each layer how the loss
+# changes with it, the **gradient**, and computes that from the last layer to
+# the first. Twelve layers, with and without shortcuts, and how large the
+# gradient is at the input of each:
 
 
 # %%
@@ -253,31 +286,38 @@ def gradients(shortcut):
     import tensorflow as tf
 
     keras.utils.set_random_seed(5)
-    stack = [keras.layers.Dense(16, activation="gelu") for _ in range(5)]
+    stack = [keras.layers.Dense(16, activation="gelu") for _ in range(12)]
+    x = keras.random.normal((8, 16), seed=5)
+    goal = keras.random.normal((8, 16), seed=6)
+    inputs = []
     with tf.GradientTape() as tape:
-        x = keras.random.normal((8, 16), seed=5)
+        tape.watch(x)
         for one in stack:
+            inputs.append(x)
             x = one(x) + x if shortcut else one(x)
-        loss = ops.mean(x**2)
-    kernels = [one.kernel.value for one in stack]
-    return [float(ops.mean(ops.abs(g))) for g in tape.gradient(loss, kernels)]
+        loss = ops.mean(x * goal)
+    return [float(ops.mean(ops.abs(g))) for g in tape.gradient(loss, inputs)]
 
 
 without, with_them = gradients(False), gradients(True)
 figure = new_figure(6, 3)
 axes = figure.add_subplot()
-axes.semilogy(range(1, 6), with_them, "o-", label="with shortcuts")
-axes.semilogy(range(1, 6), without, "s-", label="without")
+axes.semilogy(range(1, 13), with_them, "o-", label="with shortcuts")
+axes.semilogy(range(1, 13), without, "s-", label="without")
 axes.set(xlabel="layer", ylabel="mean size of the gradient")
-axes.set_xticks(range(1, 6))
+axes.set_xticks(range(1, 13))
 axes.legend()
 figure
 
 # %%
-ratio = with_them[0] / without[0]
-print(f"in the first layer, {ratio:.0f} times as much gets through")
+for name, sizes in (("with shortcuts", with_them), ("without", without)):
+    print(f"{name:14} first layer {sizes[0]:.1e}, last {sizes[-1]:.1e}")
 
 # %% [markdown]
+# Read the figure from right to left. Without shortcuts each layer hands on only
+# a part, and after twelve of them hardly anything is left for the first. With
+# shortcuts the sum hands on everything, and each layer adds something.
+#
 # ## A block, and a decoder
 # Norm, attention, add; norm, MLP, add: that is a block. A decoder is an
 # embedding, some blocks, a last norm, and the embedding once more, the other
@@ -328,7 +368,12 @@ same(decoder(ids), model(ids[None])[0], "a whole decoder, 40 lines of ours")
 
 # %% [markdown]
 # A norm has a gain for each channel; it is 1 in a new model, so we left it out.
-# `build_decoder` gives a plain functional `keras.Model`:
+# `build_decoder` gives a plain functional `keras.Model`. Its inputs beside the
+# tokens are optional: `segments` say which tokens belong to the same text, for
+# rows of several texts, and `positions` where a token stands in its text
+# ([chapter 03](03_data.md)); left out, `positions_or_count` just counts.
+# `mask_G` is the causal mask and `rotary` the angles, made once for all blocks.
+# (G is for global: sees all that came before.)
 
 # %%
 for layer in model.layers:
@@ -337,10 +382,12 @@ for layer in model.layers:
 # %% [markdown]
 # ## How large is GPT-2?
 # The same builder with another `DecoderConfig` is GPT-2. Its published name
-# says 124 million, because the output matrix *is* the embedding. The book
-# (chapter 4) first keeps two matrices and counts 163,009,536 parameters, and
-# 124,412,160 once the second is taken off. There, queries, keys and values
-# have no bias (768 * 3 * 12 = 27,648 numbers); in the published model they do.
+# says 124 million, because the output matrix *is* the embedding (they are
+# **tied**). Chapter 4 of the book ([Raschka, *Build a Large Language Model
+# (From Scratch)*](../book.md)) first keeps two matrices and counts 163,009,536
+# parameters, and 124,412,160 once the second is taken off. There, queries, keys
+# and values have no bias (768 * 3 * 12 = 27,648 numbers); in the published
+# model they do.
 
 # %%
 count = kl.estimate.count_parameters
@@ -358,11 +405,11 @@ print(f"as in the book {count(book).total - 27_648:,}")
 
 # %%
 vocabulary = 1_000 if TINY else 50_257
-fresh = kl.build_decoder(
+new = kl.build_decoder(
     kl.zoo.config("tiny", vocabulary_size=vocabulary, context_length=64)
 )
 rows = np.random.default_rng(7).integers(0, vocabulary, (4, 65))
-logits = fresh(rows[:, :-1])
+logits = new(rows[:, :-1])
 loss = keras.losses.sparse_categorical_crossentropy(
     rows[:, 1:], logits, from_logits=True
 )
@@ -371,24 +418,36 @@ print(f"ln({vocabulary:,}) = {np.log(vocabulary):.2f}")
 
 # %% [markdown]
 # ## Where does a trained model look?
-# `keras_llm.visualize` draws the same maps for any model. This one learns for
-# a few seconds from rows whose every second token is the first one again
-# (the others are random, so that it can only learn those by heart): many of
-# its words look at the very first.
+# `keras_llm.visualize` draws the same maps for any model. The small Llama from
+# above learns for a few seconds from rows of eight random tokens that come
+# again and again. Every row is new, so that none can be learned by heart. The
+# first eight tokens cannot be foreseen, all others can: no model gets below a
+# loss of ln(99) for the seven guesses after the first token, and 0 for the 25
+# others.
+
 
 # %%
+def repeating(count):
+    eight = random.integers(1, 100, (count, 8))
+    return np.tile(eight, (1, 5))[:, :33]
+
+
 steps = 60 if TINY else 400
-pairs = np.random.default_rng(8).integers(1, 100, (256, 33))
-pairs[:, 2::2] = pairs[:, :1]  # every second token is the first one again
+learned, fresh = repeating(steps * 32), repeating(64)
 model.compile(
     keras.optimizers.Adam(3e-3),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
 )
-history = model.fit(
-    pairs[:, :-1], pairs[:, 1:], epochs=steps // 8, batch_size=32, verbose=0
-)
-print("loss", *(round(v, 2) for v in history.history["loss"][:: steps // 24]))
-kl.visualize.attention_figure(model, pairs[0, :12])
+model.fit(learned[:, :-1], learned[:, 1:], batch_size=32, verbose=0)
+loss = model.evaluate(fresh[:, :-1], fresh[:, 1:], verbose=0)
+print(f"loss of new rows {loss:.2f}, at best {7 / 32 * np.log(99):.2f}")
+kl.visualize.attention_figure(model, fresh[0, :20])
+
+# %% [markdown]
+# From the eighth token on there is a stripe: each token looks seven places to
+# the left, where the one stands that it has to say next. Before, there is
+# nothing to copy, and the looks go anywhere. Nobody told the model how long
+# the pattern is.
 
 # %% [markdown]
 # ## Exercises
@@ -396,7 +455,7 @@ kl.visualize.attention_figure(model, pairs[0, :12])
 # GPT-2 (width 768, with biases), and how many its MLP? Which is larger?
 #
 # **Exercise 2.** Grouped-query attention with 12 query heads and 4 key heads:
-# which share of the cache of keys and values is saved, and how many parameters
+# what share of the cache of keys and values is saved, and how many parameters
 # fewer does a layer of width 768 have? Check it with the library's layer.
 #
 # **Exercise 3.** A **window** lets a word see only the last few. Change the
@@ -445,7 +504,8 @@ query, key, value = (
     np.array(batch @ dense.kernel)
     for dense in (narrow.query, narrow.key, narrow.value)
 )
-scores = query @ key.transpose(0, 2, 1) / 4 + causal + far
+root = 4  # of the width, 16
+scores = query @ key.transpose(0, 2, 1) / root + causal + far
 mixed = np.array(ops.softmax(scores)) @ value
 ours = mixed @ np.array(narrow.output_projection.kernel)
 same(ours, theirs, "a window of three")
