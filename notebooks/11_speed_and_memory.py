@@ -102,15 +102,16 @@ if not TINY:
 print("choose_precision:", kl.train.choose_precision())
 
 # %% [markdown]
-# With a unit the second number is a multiple of the first. Without one it is
+# With such a unit the second number is the larger one. Without one it is the
 # smaller: each product is translated to float32 and back.
 #
 # ## The loss in slices
 # The logits of 8 rows of 1,024 tokens over 50,257 entries are 1.6 GB in
-# float32. Their gradient is as large, and between the two the loss holds
-# another: at its fullest a step has about three such tensors. But a token's
-# loss needs its own logits only. So: some tokens at a time, loss *and*
-# gradients, then forget the logits. Nothing is computed twice. By hand:
+# float32. Their gradient is as large, and the loss holds more between the two:
+# at its fullest a step has about three such tensors (the estimates above count
+# 3.2). But a token's loss needs its own logits only. So: some tokens at a time,
+# loss *and* gradients, then forget the logits. Nothing is computed twice. By
+# hand:
 
 
 # %%
@@ -384,7 +385,7 @@ table({f"remat={on}": pull(**deep, remat=on) for on in sides})
 
 # %% [markdown]
 # Here activations are what is large: remat takes off much of what the process
-# holds beyond TensorFlow itself, and costs up to a third of the speed.
+# holds beyond TensorFlow itself, and costs up to a third more time.
 #
 # ## Is the same thing learned?
 # The losses in the tables are those of a few steps on random tokens, which
