@@ -1,5 +1,6 @@
 """A decoder without random values, or without its weights' memory."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,15 +32,29 @@ def sketch(config: DecoderConfig, dtype: Any = None) -> Decoder:
     True
     """
     policy = keras.dtype_policies.get(dtype)
+    scope = _strategy_scope()
 
     def build() -> Decoder:
-        with keras.StatelessScope(initialize_variables=False):
+        with scope, keras.StatelessScope(initialize_variables=False):
             return build_decoder(config, policy)
 
     # Keras keeps a list of variables to give values to later, one a thread.
     # It ends with a thread of its own; here, the next model would fill them.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(build).result()
+
+
+def _strategy_scope() -> contextlib.AbstractContextManager[Any]:
+    """The scope of a `tf.distribute` strategy that this thread is in.
+
+    A scope belongs to a thread; a model notes in which it was made.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if tf.distribute.has_strategy():
+            return tf.distribute.get_strategy().scope()
+    return contextlib.nullcontext()
 
 
 def blank_decoder(config: DecoderConfig, dtype: Any = None) -> Decoder:

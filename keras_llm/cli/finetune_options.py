@@ -122,6 +122,14 @@ class Options(Record):
     precision: Annotated[
         str, option("auto, float32, mixed_bfloat16 or mixed_float16.", SIZE)
     ] = "auto"
+    strategy: Annotated[
+        str,
+        option(
+            "auto, single, mirrored (this machine's GPUs); with "
+            "KERAS_BACKEND=jax data_parallel.",
+            SIZE,
+        ),
+    ] = "auto"
     context_length: Annotated[
         int | None,
         option("Tokens of a row.", SIZE, show_default="the model's"),

@@ -21,7 +21,9 @@ from keras_llm.records import Record
 RECIPE, BOARD = "finetune.json", "tensorboard"
 PLAN, REPORT = "train.json", "tuning_report.json"  # of a run that began, ended
 ADAPTER, MERGED = "adapter", "merged"  # folders of a run
-FREE = ("config", "output", "watch", "merge")  # may change from call to call
+# What may change from call to call.
+FREE = ("config", "output", "watch", "merge", "strategy")
+STRATEGIES = ("single", "mirrored", "data_parallel")  # one process, whole model
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,7 @@ def run(
             if options.watch:
                 address = stack.enter_context(open_board(out / BOARD))
                 typer.echo(f"TensorBoard: {address}")
+            stack.enter_context(_devices(options.strategy).scope())
             tuned, lm = tune(recipe)
         done = tuned.to_dict()
     merged = _merged(out, lm) if getattr(options, "merge", False) else {}
@@ -178,6 +181,21 @@ def split(
     if options.validation is not None:
         return examples, read_all(read, [options.validation])
     return held_out(examples, options.hold_out, options.seed)
+
+
+def _devices(strategy: str) -> Any:
+    """The devices of this machine to tune on."""
+    from keras_llm.train import distribution
+
+    devices = distribution(strategy)
+    if devices.kind not in STRATEGIES or devices.workers > 1:
+        raise InputError(
+            f"Expected --strategy {' or '.join(STRATEGIES)}: finetune is one "
+            "process and keeps the whole model on each device. Received: "
+            f"{devices.kind} with {devices.workers} processes. Larger models "
+            "on more machines are pretrained with `keras-llm train`."
+        )
+    return devices
 
 
 def _check_folder(out: Path) -> None:

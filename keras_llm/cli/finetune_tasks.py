@@ -8,6 +8,7 @@ from keras_llm.cli.finetune_options import (
     ADAPTER,
     DATA,
     LONG,
+    SIZE,
     WHAT,
     Options,
     option,
@@ -206,6 +207,9 @@ class GrpoOptions(Options):
     batch_size: Annotated[
         int | None, option("Answers of a step.", LONG, show_default="64")
     ] = None
+    strategy: Annotated[
+        str, option("single: answers are drawn on one device.", SIZE)
+    ] = "single"
     template: Template = None
     prompt: Annotated[str, option("The field with the prompt.", DATA)] = (
         "prompt"

@@ -7,7 +7,7 @@ from typing import Any
 from keras_llm.adapters import adapter_names
 from keras_llm.errors import InputError
 from keras_llm.tokenizers.chat_template import ChatTemplate
-from keras_llm.train import TrainConfig, TrainReport, fit
+from keras_llm.train import TrainConfig, TrainReport, distribution_of, fit
 from keras_llm.tune.answers import Answering
 from keras_llm.tune.group_policy import GroupPolicy, GroupPolicyConfig
 from keras_llm.tune.prefer import keep_settings
@@ -75,7 +75,8 @@ def grpo(
 
     Raises:
         InputError: A question does not fit, the reward gives no number, a
-            setting is out of range, or the folder holds another run.
+            setting is out of range, the model is on several devices, or the
+            folder holds another run.
 
     Source: Shao et al. 2024, https://arxiv.org/abs/2402.03300.
 
@@ -105,6 +106,7 @@ def grpo(
         max_new_tokens=max_new_tokens,
     )
     chosen = TrainConfig.from_dict({**DEFAULTS, **settings_of(settings)})
+    _check_devices(lm.model)
     _check(config, chosen, out)
     rollouts = Rollouts(
         Answering(lm, template, config.max_new_tokens),
@@ -163,4 +165,14 @@ def _check(config: GroupPolicyConfig, settings: TrainConfig, out: Any) -> None:
             f"Expected checkpoint_every as a multiple of updates="
             f"{config.updates}, so that a run can go on from a checkpoint "
             f"with the same answers. Received: {settings.checkpoint_every}."
+        )
+
+
+def _check_devices(model: Any) -> None:
+    kind = distribution_of(model).kind
+    if kind != "single":
+        raise InputError(
+            "Expected a model on one device: answers are drawn from it between "
+            f"two steps. Received: {kind}. Load it outside of the scope, or "
+            "use --strategy single."
         )
