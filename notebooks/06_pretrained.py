@@ -1,15 +1,17 @@
 # %% [markdown]
 # # Published weights, and from GPT to Llama part by part
 #
-# A published model is a folder: one file of settings, one of tensors with
-# names, one of the tokenizer. Whoever can read the names has the model.
+# A published model is a folder. Three things matter in it: the settings, the
+# tensors with their names, and the tokenizer; the rest says how to chat and
+# how to draw tokens. Whoever can read the names has the model.
 #
-# In about three minutes you will be able to: open such a folder and say what
-# each tensor is, load GPT-2, Llama and Qwen and prove that the logits are
-# right, turn a GPT into a Llama one part at a time, swap a part of a trained
-# model and heal it, stretch its context, give it new tokens, and say what
-# memory all this takes. It needs matplotlib (`pip install "keras_llm[viz]"`),
-# no network and no GPU: the weights here are random, their files are real.
+# The cells run in about three minutes on two cores; then you will be able to:
+# open such a folder and say what each tensor is, load GPT-2, Llama and Qwen
+# and prove that the logits are right, turn a GPT into a Llama one part at a
+# time, swap a part of a trained model and heal it, stretch its context, give
+# it new tokens, and say what memory all this takes. It needs matplotlib
+# (`pip install "keras_llm[viz]"`), no network and no GPU: the weights here are
+# random, their files are real.
 
 # %%
 import importlib.util
@@ -166,8 +168,8 @@ same(theirs.T, query.kernel, "q_proj, transposed")
 # %% [markdown]
 # ## From GPT to Llama
 # Both are the same decoder with other parts. Here they are exchanged one at a
-# time at the size of GPT-2 (124 million), and after each we ask the families
-# which of them can say such a model in its `config.json`.
+# time at the size of GPT-2 (124 million), and after each we ask which of four
+# families can express such a model in its `config.json`.
 
 # %%
 STEPS = {
@@ -176,7 +178,7 @@ STEPS = {
     "no biases": {"bias": "none"},
     "rotary positions": {"rope": kl.Rope()},
     "SwiGLU": {"mlp": "swiglu", "mlp_dim": None},
-    "4 key heads": {"num_kv_heads": 4},
+    "4 key-value heads": {"num_kv_heads": 4},
 }
 
 
@@ -187,8 +189,8 @@ def steps(config):
         yield name, config
 
 
-def speakers(config):
-    """The families that can say a config."""
+def families_of(config):
+    """The families that can express a config."""
     found = []
     for name in ("gpt2", "llama", "qwen2", "qwen3"):
         try:
@@ -204,35 +206,40 @@ for name, config in steps(kl.zoo.config("gpt2", dropout=0.0)):
     sizes[name] = count_parameters(config).total
     caches[name] = kv_cache_bytes(config, 1024) / 1e6
     print(
-        f"{name:17} {sizes[name]:>11,} parameters, {caches[name]:4.1f} MB "
-        f"cache, said by {', '.join(speakers(config)) or 'nobody'}"
+        f"{name:17} {sizes[name]:>11,} parameters, {caches[name]:4.1f} MB of "
+        f"cache (bfloat16), family: {', '.join(families_of(config)) or 'none'}"
     )
 
 # %%
 names = list(sizes)
 saved = [sizes[a] - sizes[b] for a, b in pairwise(names)]
-figure = new_figure(8, 2.8)
+figure = new_figure(9, 3)
 axes = figure.add_subplot(1, 2, 1)
 bars = axes.barh(names[1:], saved, color="#0072B2")
 axes.bar_label(bars, [f" {count:,}" for count in saved], fontsize=8)
-axes.set(xscale="log", xlim=(1e3, 1e9), title="parameters saved by each step")
+axes.set_xscale("symlog", linthresh=1e4)  # a logarithm has no place for 0
+axes.set(xlim=(0, 1e9), xlabel="parameters", title="saved by each step")
 axes.invert_yaxis()
 axes = figure.add_subplot(1, 2, 2)
-axes.barh(names, list(caches.values()), color="#E69F00")
+bars = axes.barh(names, list(caches.values()), color="#E69F00")
+axes.bar_label(bars, [f" {size:.1f}" for size in caches.values()], fontsize=8)
+axes.set(xlim=(0, 45), xlabel="MB", title="cache of 1,024 tokens")
 axes.invert_yaxis()
-axes.set_title("MB of cache, 1,024 tokens")
 figure
 
 # %% [markdown]
-# SwiGLU has three matrices instead of two, and is made narrower by a third:
-# no parameter more. A mixture that no family has is no mistake:
-# `build_decoder` builds all of them, only `transformers` would not know it.
-# The first step has a name, and the last two, which are Llamas.
+# SwiGLU has three matrices instead of two, and is made narrower by a third: at
+# this size not a parameter more or less. (The width is rounded up to a
+# multiple of 64, so that a small model gets a few more.) Only three of the six
+# have a name: the first is a GPT-2, the last two are Llamas. A mixture that no
+# family has is no mistake: `build_decoder` builds all of them, only
+# `transformers` would not know it.
 #
-# The book walks the same way to Llama 2, Llama 3 and Qwen3 (its chapter 5,
-# bonus material) and counts 6,738,415,616, 8,030,261,248, 1,235,814,400 and
-# 596,049,920 parameters. With the head counted apart from the embedding it
-# says 1,498,482,688 and 751,632,384 for the last two.
+# The book ([Raschka, *Build a Large Language Model (From
+# Scratch)*](../book.md)) walks the same way to Llama 2, Llama 3, Llama 3.2 and
+# Qwen3 (chapter 5, bonus material) and counts 6,738,415,616, 8,030,261,248,
+# 1,235,814,400 and 596,049,920 parameters. With the head counted apart from the
+# embedding it says 1,498,482,688 and 751,632,384 for the last two.
 
 # %%
 for name in ("llama-2-7b", "llama-3-8b", "llama-3.2-1b", "qwen3-0.6b"):
@@ -242,55 +249,77 @@ for name in ("llama-2-7b", "llama-3-8b", "llama-3.2-1b", "qwen3-0.6b"):
 
 # %% [markdown]
 # ## Do the parts matter?
-# Each mixture learns from the same pages, in the same order, for the same
-# number of steps.
+# Each mixture learns from the same pages for the same number of steps, and
+# that three times, from other random weights in another order. ± is the
+# standard deviation of the three.
 
 # %%
-CONTEXT, ROUNDS = SIZE["context_length"], 1 if TINY else 6
+CONTEXT, ROUNDS = SIZE["context_length"], 1 if TINY else 4
+SEEDS = (3,) if TINY else (3, 4, 5)
+ROW, LONG = CONTEXT + 1, 4 * CONTEXT + 4
 stream = [i for page in tokenizer.encode(pages) for i in page]
-rows = np.array(stream[: len(stream) // (CONTEXT + 1) * (CONTEXT + 1)])
-rows = rows.reshape(-1, CONTEXT + 1)
-np.random.default_rng(2).shuffle(rows)
-held_out, rows = rows[:32], rows[32 : 96 if TINY else 1024]
+parts = np.array(stream[: len(stream) // LONG * LONG]).reshape(-1, LONG)
+np.random.default_rng(2).shuffle(parts)
+held_out, parts = parts[:32], parts[32 : 48 if TINY else 280]
+rows = parts.reshape(-1, ROW)
 
 
-def learn(model, rounds=ROUNDS, rate=3e-3):
-    """Trains a little; returns the loss on rows it has not seen."""
+def losses_of(model, rows):
+    """The loss of each token, (rows, places)."""
+    return keras.losses.sparse_categorical_crossentropy(
+        rows[:, 1:], model(rows[:, :-1]), from_logits=True
+    ).numpy()
+
+
+def learn(model, rounds=ROUNDS, rate=3e-3, rows=rows):
+    """Trains a little, on 1,024 tokens a step."""
     model.compile(
         keras.optimizers.AdamW(rate),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=False,
     )
-    if rounds:
-        x, y = rows[:, :-1], rows[:, 1:]
-        model.fit(x, y, batch_size=16, epochs=rounds, verbose=0)
-    loss = keras.losses.sparse_categorical_crossentropy(
-        held_out[:, 1:], model(held_out[:, :-1]), from_logits=True
+    model.fit(
+        *(rows[:, :-1], rows[:, 1:]),
+        batch_size=1024 // (rows.shape[1] - 1),
+        epochs=rounds,
+        verbose=0,
     )
-    return float(keras.ops.mean(loss))
+    return model
+
+
+def loss_of(model):
+    """The mean loss of rows that were not learned."""
+    return float(losses_of(model, held_out.reshape(-1, ROW)).mean())
 
 
 # %%
-models, losses = {}, {}
+models = {}
 for name, config in steps(GPT2):
     if TINY and name != "SwiGLU":
         continue
-    keras.utils.set_random_seed(3)
-    small = config.replace(num_kv_heads=min(config.num_kv_heads, 4))
-    if name == "4 key heads":
-        name, small = "2 key heads", config.replace(num_kv_heads=2)
-    models[name] = kl.build_decoder(small)
-    losses[name] = learn(models[name])
-    print(f"{name:17} loss {losses[name]:.4f}")
+    if name == "4 key-value heads":
+        name, config = "2 key-value heads", config.replace(num_kv_heads=2)
+    losses = []
+    for seed in SEEDS:
+        keras.utils.set_random_seed(seed)
+        models[name] = learn(kl.build_decoder(config))
+        losses.append(loss_of(models[name]))
+    print(
+        f"{name:17} {count_parameters(config).total:,} parameters, loss "
+        f"{np.mean(losses):.3f} ± {np.std(losses):.3f}"
+    )
 
 # %% [markdown]
-# One seed and one minute say little about large models. (A table of positions
-# has to be learned first; that is why rotary ones win here.) What this shows
-# is that every mixture is a model that learns, without another line of code.
+# Rotary positions make the largest difference: a table of positions has to be
+# learned first. Differences of the size of ± are luck, and none of this says
+# much about large models: after so few steps the order is that of who learns
+# fastest, not of who gets furthest. (SwiGLU has a few parameters more here, as
+# said above.) What it does show is that every mixture is a model that learns,
+# without another line of code.
 #
 # ## Swap a part and keep the rest
-# A trained model with four key heads becomes one with two: the average of two
-# neighbours makes one (Ainslie et al., 2023). Everything else is copied. It
+# A trained model with four key-value heads becomes one with two: the average
+# of two neighbours makes one (Ainslie et al., 2023). The rest is copied. It
 # loses something, and a little training brings most of it back. To be fair, the
 # whole model trains on for as long.
 
@@ -309,19 +338,14 @@ def pooled(kernel, heads=4, groups=2):
 for old, new in zip(whole.weights, fewer.weights, strict=True):
     value = old.numpy()
     new.assign(value if value.shape == new.shape else pooled(value))
-more = 1 if TINY else 2
-before = learn(fewer, rounds=0)
-healed = learn(fewer, more, rate=1e-3)
-longer = learn(whole, more, rate=1e-3)
+print(f"{loss_of(whole):.3f}  four key-value heads")
+print(f"{loss_of(fewer):.3f}  averaged to two")
 
 # %%
-for loss, what in (
-    (losses["SwiGLU"], "four key heads"),
-    (before, "averaged to two"),
-    (healed, f"and healed for {more} rounds"),
-    (longer, f"with all four, {more} rounds more"),
-):
-    print(f"{loss:.3f}  {what}")
+more = 1 if TINY else 2
+for model, what in ((fewer, "two, healed for"), (whole, "all four, also")):
+    learn(model, more, rate=1e-3)
+    print(f"{loss_of(model):.3f}  {what} {more} rounds more")
 
 # %% [markdown]
 # ## A longer context
@@ -329,39 +353,86 @@ for loss, what in (
 # length of its training a model sees angles that it has never seen. **Scaling**
 # slows the pairs down so that a longer text has the old angles: all of them
 # (linear), or only the slow ones, because fast pairs tell neighbours apart
-# (Llama 3.1, YaRN). The lower panel is the number of tokens of a full turn.
+# (Llama 3.1, YaRN). Here a Llama that was trained on 2,048 tokens shall read
+# four times as many.
 
 # %%
 base = kl.zoo.config("llama-3.2-1b", context_length=8192, rope=kl.Rope())
-longer = {"factor": 4.0, "original_context": 2048}
-ropes = {
-    "none": kl.Rope(),
-    "linear": kl.Rope(scaling="linear", factor=4.0),
-    "llama3": kl.Rope(scaling="llama3", **longer),
-    "yarn": kl.Rope(scaling="yarn", **longer),
-}
-configs = {name: base.replace(rope=rope) for name, rope in ropes.items()}
-kl.visualize.rotary_figure(configs)
+
+
+def scaled(before):
+    """Ropes for four times as many tokens as before."""
+    longer = {"factor": 4.0, "original_context": before}
+    return {
+        "none": kl.Rope(),
+        "linear": kl.Rope(scaling="linear", factor=4.0),
+        "llama3": kl.Rope(scaling="llama3", **longer),
+        "yarn": kl.Rope(scaling="yarn", **longer),
+    }
+
+
+kl.visualize.rotary_figure(
+    {name: base.replace(rope=rope) for name, rope in scaled(2048).items()}
+)
 
 # %% [markdown]
-# Llama 3.2 was published with such a scaling; it comes along in the config,
-# and a shorter `context_length` changes no logits, it only makes caches
-# smaller. (The book also turns theta down with the context, 500,000 for
-# 131,072 tokens to 31,250 for 8,192, which makes another model; the published
-# one needs no such change.)
+# Above: the cosine of each pair's angle at 256 positions. Below: after how many
+# tokens a pair has turned once. Pairs over the dashed line never did so in
+# training: from there on every further token brings new angles. These pairs
+# all three kinds slow down by four, so that at the right they lie on each
+# other; at the left only linear is off the line of no scaling.
+#
+# Does it help? The model of above has learned rows of 64 tokens. We copy its
+# weights into decoders for 256 and look at the loss at the places that it knows
+# and at those behind, first as copied, then after one round on rows of 256.
+
+# %%
+long_rows = held_out[:, : 4 * CONTEXT + 1]
+for name, rope in scaled(CONTEXT).items():
+    if TINY and name != "yarn":
+        continue
+    config = whole.config.replace(context_length=4 * CONTEXT, rope=rope)
+    stretched = kl.build_decoder(config)
+    stretched.set_weights(whole.get_weights())
+    print(f"{name:6}", end="")
+    for when in ("copied", "trained"):
+        if when == "trained":
+            learn(stretched, 1, 1e-3, parts[:, : 4 * CONTEXT + 1])
+        near, far = np.split(losses_of(stretched, long_rows), [CONTEXT], axis=1)
+        print(f"  {when}: 0-63 {near.mean():.3f}", end=", ")
+        print(f"64-255 {far.mean():.3f}", end="")
+    print()
+
+# %% [markdown]
+# As copied, the model without scaling gets worse behind the places that it
+# knows. Linear scaling makes all places foreign, the known ones too: fast pairs
+# no longer tell neighbours apart as they did. Keeping the fast pairs costs
+# little near by and wins far off. A round on long rows helps all of them, and
+# far places become easier than near ones: more text stands before them. So long
+# contexts are made in two steps: a scaling, and a little training with it.
+#
+# Llama 3.1 and 3.2 were published with such a scaling; it comes along in the
+# config. Angles depend on the scaling and on the place, not on
+# `context_length`: a shorter one changes no logits, it only makes caches
+# smaller.
 
 # %%
 rope = kl.zoo.config("llama-3.2-1b").rope
 print(rope.scaling, rope.theta, rope.factor, rope.original_context)
-print(f"the book's theta for 8,192 tokens: {rope.theta * 8192 / 131072:,.0f}")
-short = kl.zoo.load(work / "llama", context_length=32)
-same(short.model(ids), written["llama"].model(ids), "a shorter context")
+llama3 = kl.Rope(scaling="llama3", factor=4.0, original_context=16)
+model = kl.build_decoder(LLAMA.replace(rope=llama3))
+kl.export.hugging_face(kl.CausalLM(model, tokenizer), work / "scaled")
+for length in (64, 32):
+    short = kl.zoo.load(work / "scaled", context_length=length)
+    same(model(ids), short.model(ids), f"llama3 scaling, context of {length}")
 
 # %% [markdown]
 # ## More tokens
 # Say you want to mark notes. Two tokens get the next free ids, and the
 # embedding gets two rows, each the mean of all others: so the new ids are
-# about as likely as the average one, and the old ids keep their logits.
+# about as likely as the average one, and the old ids keep their logits. A text
+# that spells a marker does not become one unless you allow it: otherwise
+# whoever writes to your model could write its markers.
 
 # %%
 NEW = ["<|note|>", "<|end_note|>"]
@@ -369,8 +440,9 @@ old = written["llama"]
 extended = old.tokenizer.with_tokens(NEW)
 larger = kl.resize_embedding(old.model, extended.vocabulary_size)
 marked = "<|note|>tea<|end_note|>"
-print(len(tokenizer.encode(marked)), "tokens before,", end=" ")
-print(extended.encode(marked, allowed_special="all"), "now")
+spelled = extended.encode(marked, disallowed_special=())
+print("spelled out:", [extended.decode([i]) for i in spelled])
+print("allowed:    ", extended.encode(marked, allowed_special="all"))
 print(f"{old.model.count_params():,} -> {larger.count_params():,} parameters")
 size = old.config.vocabulary_size
 same(larger(ids)[..., :size], old.model(ids), "logits of the old ids")
@@ -414,9 +486,15 @@ for way in (at_once, one_by_one):
     peaks[way.__name__] = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     print(f"{way.__name__:11} {peaks[way.__name__] / 1e6:5.1f} MB besides")
-print(f"the file has {bytes_of_file / 1e6:.1f} MB")
+table = big.vocabulary_size * big.hidden_dim * 4
+print(f"the file has {bytes_of_file / 1e6:.1f} MB, ", end="")
+print(f"its largest tensor (the token table) {table / 1e6:.1f} MB")
 
 # %% [markdown]
+# At once costs the whole file beside the model, one by one about twice the
+# largest tensor (as read, and as it is put into its variable), however many
+# layers there are.
+#
 # And before any download, what the real ones will hold, in GB:
 
 # %%
@@ -454,7 +532,7 @@ for name in ("gpt2", "llama-3.2-1b", "qwen3-0.6b", "llama-3-8b"):
 # key heads)? Check it with `count_parameters`.
 #
 # **Exercise 2.** Which field must change in `LLAMA` so that the family `qwen3`
-# can say it and `llama` cannot? And how many parameters does it add?
+# can express it and `llama` cannot? And how many parameters does it add?
 #
 # **Exercise 3.** Load the attention of GPT-2's second block by hand into a new
 # `GroupedQueryAttention`, biases included, and show that it computes what the
@@ -482,9 +560,9 @@ assert by_hand == counted
 # %%
 changed = LLAMA.replace(qk_norm="head")
 more = count_parameters(changed).total - count_parameters(LLAMA).total
-print("LLAMA is said by", speakers(LLAMA), "and then by", speakers(changed))
+print("before:", families_of(LLAMA), "and after:", families_of(changed))
 print(f"{more} parameters more")
-assert speakers(changed) == ["qwen3"] and "llama" in speakers(LLAMA)
+assert families_of(changed) == ["qwen3"] and "llama" in families_of(LLAMA)
 assert more == LLAMA.num_layers * 2 * LLAMA.head_dim
 
 # %% [markdown]
