@@ -5,7 +5,7 @@
 # any good, whether one is better than another, and whether it is honest and
 # fair are other questions, and each has a number with an error bar.
 #
-# The cells run in about NNN minutes on two cores; then you will be able to:
+# The cells run in about four minutes on two cores; then you will be able to:
 # compute perplexity and bits per byte by hand, write a benchmark of your own in
 # ten lines, score answers (exact match, F1, BLEU, ROUGE), say whether two
 # models differ, see whether a model is as often right as it is sure and mend it
