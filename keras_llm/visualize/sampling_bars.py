@@ -132,6 +132,7 @@ def sampling_figure(
     first.locator_params(axis="x", nbins=2)
     first.set(xlim=(0, 1.3 * highest), ylim=(len(order) - 0.4, -0.6))
     first.set_yticks(range(len(order)), labels, family="monospace", fontsize=8)
+    figure.supxlabel("probability", fontsize=9)
     return figure
 
 
