@@ -290,11 +290,11 @@ axes.legend(fontsize=8)
 figure
 
 # %% [markdown]
-# Two things to take away. Four times the tokens bring less each time, while
-# the table, printed below, grows fourfold. And a vocabulary knows what it was
-# trained on: ours is good at Python, GPT-2's at English and poor at indented
-# code, and both pay for Spanish with more tokens. Train the tokenizer on what
-# the model will read.
+# Two things to take away. Of Python, four times the tokens bring less each
+# time, while the table, printed below, grows fourfold. And a vocabulary knows
+# what it was trained on: ours is good at Python, GPT-2's at English and poor at
+# indented code, and both pay for Spanish with more tokens. Train the tokenizer
+# on what the model will read.
 
 # %%
 WIDTH = 256
@@ -408,18 +408,19 @@ print("loaded again:", again.fingerprint == tokenizer.fingerprint)
 # with our vocabulary, on the same documents, which must give the same ids: ours
 # by hand in Python; `tokenizers`; and the library's two engines. On the host,
 # that is in Python, `encode` hands the texts to the Rust code of `tiktoken`; in
-# the graph, TensorFlow operations do it. All but the one by hand use all cores.
-# [The tokenizer's page](../tokenizer.md) has the numbers of an idle machine.
+# the graph, TensorFlow operations do it. All but the one by hand use all cores,
+# so what is counted is the time that cores were busy.
+# [The tokenizer's page](../tokenizer.md) has more of it.
 
 
 # %%
 def speed(encode, rounds=3):
-    """Megabytes a second, the best of some rounds, and the ids."""
+    """Megabytes for a core's second, the best of some rounds; the ids."""
     seconds = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = time.process_time()
         ids = encode()
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return size / min(seconds), ids
 
 
@@ -433,7 +434,7 @@ runs = {
     "ours, on the host": lambda: tokenizer.encode(texts),
     "ours, in the graph": lambda: graph(strings),
 }
-print(f"{len(texts)} documents at once, {size:.1f} MB; megabytes a second:")
+print(f"{len(texts)} documents, {size:.1f} MB; MB for a core's second:")
 results = {}
 for name, encode in runs.items():
     rate, results[name] = speed(encode, rounds=1 if name == "by hand" else 3)
