@@ -5,7 +5,7 @@
 # tensors with their names, and the tokenizer; the rest says how to chat and
 # how to draw tokens. Whoever can read the names has the model.
 #
-# The cells run in about three minutes on two cores; then you will be able to:
+# The cells run in about four minutes on two cores; then you will be able to:
 # open such a folder and say what each tensor is, load GPT-2, Llama and Qwen
 # and prove that the logits are right, turn a GPT into a Llama one part at a
 # time, swap a part of a trained model and heal it, stretch its context, give

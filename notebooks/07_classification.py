@@ -4,7 +4,7 @@
 # *"free entry! txt WIN to 81010"* → **spam**, with a probability that can be
 # believed.
 #
-# The cells run in about three minutes on two cores; then you will be able to:
+# The cells run in about four minutes on two cores; then you will be able to:
 # turn any decoder into a classifier by putting a small head on its last token,
 # choose what of it is trained, read a confusion matrix and a reliability
 # diagram, choose a threshold for a real inbox, and export the result for
