@@ -4,7 +4,7 @@
 # A model computes with numbers. What stands for a text are the numbers of its
 # pieces, the **tokens**: neither letters nor words, but what occurs often.
 #
-# The cells run in about two minutes on two cores; then you will be able to:
+# The cells run in about a minute on two cores; then you will be able to:
 # train a byte-pair tokenizer by hand in fifteen lines, draw why a word becomes
 # these tokens, choose the size of a vocabulary by measuring it, keep users from
 # forging special tokens, put the tokenizer into `tf.data` and into a Keras

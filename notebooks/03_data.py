@@ -4,7 +4,7 @@
 # A model is what it has read. Here a small messy corpus is cleaned, with every
 # drop accounted for, and packed into the rows that training reads.
 #
-# The cells run in about two minutes on two cores; then you will be able to:
+# The cells run in about a minute on two cores; then you will be able to:
 # curate a corpus and read the report, explain how near duplicates are found
 # among millions of texts, hold texts out so that none leaks, say what tokens,
 # segments, positions and weights of a row are, show that documents in one row
@@ -607,7 +607,7 @@ figure
 
 # %% [markdown]
 # The shares may also change on the way, for instance so that the best texts
-# come last. Four phases, from nine to one to equal shares:
+# come last. Four phases lead from nine to one towards equal shares:
 
 # %%
 start, end = {"main": 9, "other": 1}, {"main": 1, "other": 1}
