@@ -110,3 +110,5 @@ def test_the_notebook_runs(room, capsys):
     assert "18 tensors are what they were" in shown
     assert left["model"].config == zoo.config("lark-egg")
     np.testing.assert_allclose(left["logits"], left["expected"], atol=1e-4)
+    assert left["difference"] > 0.1
+    assert left["sung"] == left["VERSE"]

@@ -166,6 +166,7 @@ def quantization_figure(
         axes.set_yticks(range(len(kinds)), kinds, fontsize=8)
     for axes in panels[-1]:
         axes.set_xlabel("block")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
