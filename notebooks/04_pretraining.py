@@ -5,8 +5,8 @@
 # computed by hand, minimized by plain `model.fit`, and then by the library's
 # `fit`, which is the same with what a long run needs around it.
 #
-# The cells run in about NNN minutes on two cores; then you will be able to: say
-# what cross-entropy, perplexity and bits per byte are, train a decoder by
+# The cells run in about five minutes on two cores; then you will be able to:
+# say what cross-entropy, perplexity and bits per byte are, train a decoder by
 # `model.fit` alone, choose warm-up, schedule and clipping by looking at
 # numbers, repeat the book's run on "The Verdict", find everything in
 # TensorBoard, kill a run and go on bit for bit, and say beforehand what a run
@@ -343,9 +343,9 @@ kl.visualize.training_figure(work / "verdict")
 # %% [markdown]
 # The training loss falls far below the validation loss, which has long stopped
 # to fall and rises again: what is learned now is the story, not the language.
-# The texts show it, too: at first the most frequent tokens, then pieces of
-# sentences, at last whole ones out of the story. And token by token: the
-# beginning of a row that it has read many times, and of one it never has.
+# The texts show it, too: at first frequent words in a row, later names and
+# pieces of sentences out of the story. And token by token: the beginning of a
+# row that it has read many times, and of one it never has.
 
 # %%
 known, new = (

@@ -4,7 +4,7 @@
 # A model gives a score to every token that could come next. What makes a text
 # of that is not the model but a loop around it: pick one, append it, ask again.
 #
-# The cells run in about NNN minutes on two cores; then you will be able to:
+# The cells run in about five minutes on two cores; then you will be able to:
 # write that loop, say what temperature, top-k, top-p, min-p and a penalty do to
 # the probabilities and see it, stop and stream a text, repeat a random one
 # exactly, build the cache of keys and values by hand, measure why it is fast,
