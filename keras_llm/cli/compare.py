@@ -24,8 +24,7 @@ TEXTS, ANSWERS = "Texts", "Answers"
 
 
 @verb(
-    "keras-llm compare runs/new runs/old --tasks hellaswag,copa "
-    "--data hub",
+    "keras-llm compare runs/new runs/old --tasks hellaswag,copa --data hub",
     "keras-llm compare runs/new runs/old --corpus runs/corpus "
     "--fail-below 'texts/bits_per_byte@runs/new-runs/old=0'",
     "keras-llm compare runs/model hf:downloads/gpt2 "
