@@ -5,11 +5,12 @@
 # program, on a phone. What leaves is a file with the tokenizer, the model and
 # the loop inside, and it must say what the model said here.
 #
-# In about four minutes you will be able to: write a SavedModel that takes
-# text and gives text, list its signatures and call them with TensorFlow alone,
-# run it from C, put it behind OpenAI's API and stream from it, make a file for
-# phones and run it, and choose a size by what it loses. It needs
-# `pip install "keras_llm[viz,serve,litert]"`, no network, no GPU, no phone.
+# The cells run in about five minutes on two cores; then you will be able to:
+# write a SavedModel that takes text and gives text, list its signatures and
+# call them with TensorFlow alone, run it from C, put it behind OpenAI's API
+# and stream from it, make a file for phones and run it, and choose a size by
+# what it loses. It needs `pip install "keras_llm[viz,serve,litert]"`, no
+# network, no GPU, no phone.
 
 # %%
 import contextlib
@@ -17,6 +18,7 @@ import importlib.util
 import json
 import logging
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -34,6 +36,7 @@ import tensorflow as tf
 
 import keras_llm as kl
 from keras_llm.figures import new_figure
+from keras_llm.tokenizers.chat import ChatTemplate, Turn
 
 TINY = bool(os.environ.get("KERAS_LLM_TINY"))
 work = Path(tempfile.mkdtemp(prefix="keras-llm-export-"))
@@ -42,18 +45,63 @@ keras.utils.set_random_seed(0)
 
 # %% [markdown]
 # ## A model to send away
-# One that learned a little of Python's language reference, as in chapter 05.
+# It reads Python's language reference, as in chapter
+# [05](05_decoding.md), and between the pages a few questions with
+# their answers, again and again, until it knows those by heart. That is no
+# understanding, but the answers are easy to check wherever the model will run.
 
 # %%
-VOCABULARY, CONTEXT, EPOCHS = (400, 64, 1) if TINY else (2048, 128, 3)
+ANSWERS = {
+    "What is a list?": "A list is a sequence that can grow.",
+    "What is a tuple?": "A tuple is a sequence that never changes.",
+    "What is a set?": "A set holds each value only once.",
+    "What is a dictionary?": "A dictionary maps keys to values.",
+    "What is a string?": "A string is a sequence of characters.",
+    "What is an integer?": "An integer is a whole number of any size.",
+    "What is a class?": "A class is a plan for objects and their methods.",
+    "What is a function?": "A function is code with a name and arguments.",
+    "What is a module?": "A module is a file of code to import.",
+    "What is a generator?": "A generator is a function that yields values.",
+    "What is an exception?": "An exception is an error that can be caught.",
+    "What is a slice?": "A slice is a part of a sequence.",
+}
+QUESTION = "What is a class?"
+
+# %% [markdown]
+# A chat template says how a question and an answer become one text. This one
+# does it in plain words, like Alpaca's in chapter
+# [08](08_instructions.md). So a program that knows no chat can ask, too: it
+# writes the words itself.
+
+# %%
+template = ChatTemplate(
+    start="<|endoftext|>",
+    turns={
+        "user": Turn(prefix="Question: ", suffix="\n"),
+        "assistant": Turn(prefix="Answer:\n", suffix="<|endoftext|>"),
+    },
+    generation="Answer:\n",
+    end=("<|endoftext|>",),
+    special=("<|endoftext|>",),
+)
+asked = [{"role": "user", "content": QUESTION}]
+print(repr(template.render(asked, add_generation_prompt=True)))
+PROMPT = f"Question: {QUESTION}\nAnswer:\n"  # without the start
+
+# %%
+VOCABULARY, CONTEXT, EPOCHS = (400, 64, 1) if TINY else (1024, 128, 3)
 library = kl.data.standard_library()
 pages = [d.text for d in library if d.source.startswith("python/topics/")]
+pages = [re.sub(r"[-+*=^~|]{3,}\n?", "", page) for page in pages]  # lines drawn
 pages = pages[:12] if TINY else pages
 held_out = "\n".join(pages[::8])[:6000]
 pages = [page for i, page in enumerate(pages) if i % 8]
+talks = [f"Question: {q}\nAnswer:\n{a}" for q, a in ANSWERS.items()]
+texts = pages + talks * (2 if TINY else 400)
+random.Random(0).shuffle(texts)
 tokenizer = kl.BytePairTokenizer.train(pages, VOCABULARY, progress=False)
 end = tokenizer.eos_id
-ids = [i for page in tokenizer.encode(pages) for i in (*page, end)]
+ids = [i for text in tokenizer.encode(texts) for i in (*text, end)]
 rows = np.array(ids[: len(ids) // (CONTEXT + 1) * (CONTEXT + 1)])
 rows = rows.reshape(-1, CONTEXT + 1)
 config = kl.zoo.config(
@@ -65,21 +113,44 @@ config = kl.zoo.config(
 
 # %%
 model = kl.build_decoder(config)
+steps = EPOCHS * (len(rows) // 8 + 1)
 model.compile(
-    keras.optimizers.AdamW(2e-3),
+    keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     jit_compile=False,
 )
 history = model.fit(
-    rows[:, :-1], rows[:, 1:], batch_size=16, epochs=EPOCHS, verbose=0
+    rows[:, :-1], rows[:, 1:], batch_size=8, epochs=EPOCHS, verbose=0
 )
 print("loss", *(round(loss, 2) for loss in history.history["loss"]))
 NEW = 8 if TINY else 24
 settings = kl.GenerationSettings(temperature=0, max_new_tokens=NEW)
-lm = kl.CausalLM(model, tokenizer, settings=settings, chat="keras_llm")
-PROMPT = "The statement"
+lm = kl.CausalLM(model, tokenizer, settings=settings, chat=template)
 TEXT = lm.generate(PROMPT)
 print(repr(TEXT))
+print("as learned:", TEXT == ANSWERS[QUESTION])
+print("What is a queue?", "".join(lm.chat("What is a queue?")))
+
+# %% [markdown]
+# Nobody told it what a queue is, so it says something that it knows.
+#
+# From here on the question goes to one program after the other. What each says
+# and how long it takes is kept for a table at the end.
+
+
+# %%
+said = {}
+
+
+def ask(name, size, answer):
+    """Keeps what is answered the second time, the seconds, and the bytes."""
+    answer()
+    start = time.perf_counter()
+    said[name] = answer(), time.perf_counter() - start, size
+    return said[name][0]
+
+
+print(ask("Keras", 4 * model.count_params(), lambda: lm.generate(PROMPT)))
 
 # %% [markdown]
 # ## A SavedModel
@@ -99,18 +170,30 @@ for path in sorted(Path(report.path).rglob("*")):
 
 # %% [markdown]
 # A **signature** is a function with a name that a server can call. This is
-# `tf.saved_model.load` as everybody has it; nothing of ours is needed.
+# `tf.saved_model.load` as everybody has it; nothing of ours is needed. Two
+# more, `start` and `advance`, are `generate` in steps, for servers that stream.
 
 # %%
 loaded = tf.saved_model.load(report.path)
 for name, signature in sorted(loaded.signatures.items()):
+    if name in ("start", "advance"):
+        continue
     inputs = sorted(signature.structured_input_signature[1])
     outputs = sorted(signature.structured_outputs)
     print(f"{name}\n    {', '.join(inputs)}\n    -> {', '.join(outputs)}")
 
 # %%
 serve = loaded.signatures["serving_default"]
-found = serve(prompt=tf.constant([PROMPT, "A class"]))["text"].numpy()
+
+
+def ask_saved():
+    """The text of the SavedModel."""
+    return serve(prompt=tf.constant([PROMPT]))["text"].numpy()[0].decode()
+
+
+assert ask("SavedModel", report.size, ask_saved) == TEXT
+other = PROMPT.replace("class", "list")
+found = serve(prompt=tf.constant([PROMPT, other]))["text"].numpy()
 print([text.decode() for text in found])
 assert found[0].decode() == TEXT
 
@@ -139,8 +222,14 @@ if not TINY:
 # ## From C
 # The tokenizer, the cache and the sampler are operations of TensorFlow in the
 # graph, so a C program needs nothing but TensorFlow's library.
-# `examples/c/main.c` of the repository is that program; where a compiler is, it
-# is built and asked here.
+# `examples/c/main.c` of the repository is that program. If there is a compiler,
+# it is built and asked here:
+#
+# ```bash
+# make -C examples/c
+# printf 'Question: What is a class?\nAnswer:\n' |
+#     examples/c/text_model talker/1
+# ```
 
 # %%
 source = Path.cwd().parent / "examples" / "c"
@@ -153,18 +242,34 @@ if source.is_dir() and TOOLS and not TINY:
         check=True,
         capture_output=True,
     )
-    asked = [program, report.path, PROMPT]
-    answer = subprocess.run(asked, check=True, capture_output=True, text=True)
-    print(f"{program.stat().st_size:,} bytes of program say: {answer.stdout!r}")
-    assert answer.stdout == TEXT + "\n"
+    command = [program, report.path, PROMPT]
+
+    def ask_c():
+        """The text of the C program; a newline comes after it."""
+        answer = subprocess.run(
+            command, check=True, capture_output=True, text=True
+        )
+        return answer.stdout.removesuffix("\n")
+
+    print(f"{program.stat().st_size:,} bytes of program say:")
+    print(repr(ask("C", report.size, ask_c)))
+    assert said["C"][0] == TEXT
 else:
     print("Not built here; examples/c/README.md says how.")
 
 # %% [markdown]
 # ## A server
 # `keras-llm serve` puts an artifact behind OpenAI's API, TensorFlow Serving's,
-# and a page to talk. Here it runs as a process of its own; port 0 is any that
-# is free, and the first lines say which.
+# and a chat page in the browser. In a shell:
+#
+# ```bash
+# keras-llm serve talker --port 8000
+# curl localhost:8000/v1/chat/completions \
+#     -d '{"messages": [{"role": "user", "content": "What is a class?"}]}'
+# ```
+#
+# A notebook must not wait for it, so here it runs as a process of its own. Port
+# 0 is any that is free, and the first line says which.
 
 # %%
 COMMAND = """
@@ -190,7 +295,7 @@ def post(path, **body):
         json.dumps(body).encode(),
         {"Content-Type": "application/json"},
     )
-    return urllib.request.urlopen(request, timeout=120)
+    return urllib.request.urlopen(request, timeout=600)
 
 
 def wait():
@@ -217,32 +322,35 @@ assert answer["choices"][0]["text"] == TEXT
 # %%
 with post(
     "chat/completions",
-    messages=[{"role": "user", "content": "What is a class?"}],
-    max_tokens=3 * NEW,
-    seed=1,
+    messages=[{"role": "user", "content": QUESTION}],
+    temperature=0,
+    max_tokens=NEW,
     stream=True,
 ) as lines:
     events = [line.decode().strip() for line in lines if line.strip()]
+heard = ""
 for event in events[:-1]:
     delta = json.loads(event.removeprefix("data: "))["choices"][0]["delta"]
     print(delta)
+    heard += delta.get("content") or ""
 print(events[-1])
+assert heard == TEXT
 
 # %% [markdown]
 # A client made for OpenAI needs another address and nothing else:
 #
 # ```python
 # client = openai.OpenAI(base_url=f"{ADDRESS}/v1", api_key="none")
-# client.completions.create(model="talker", prompt="The statement")
+# client.completions.create(model="talker", prompt=PROMPT)
 # ```
 #
 # And the same server speaks as TensorFlow Serving does, so that a client does
 # not notice when that takes over:
 
 # %%
-with kl.export.ServingClient(ADDRESS, "talker") as client:
+with kl.export.ServingClient(ADDRESS, "talker", timeout=600) as client:
     print(sorted(client.metadata()))
-    print(client.complete(PROMPT) == TEXT)
+    print(ask("HTTP", report.size, lambda: client.complete(PROMPT)) == TEXT)
     row = client.score("The class statement.")
     print({key: round(row[key], 3) for key in ("perplexity", "bits_per_byte")})
 server.terminate()
@@ -252,7 +360,10 @@ server.stdout.close()
 # %% [markdown]
 # ## A file for phones
 # LiteRT (once TensorFlow Lite) runs on phones, desktops and boards. A
-# `.tflite` is the model alone: the loop around it is yours.
+# `.tflite` is the model alone: the loop around it is yours. Each file is
+# compared with Keras before it appears: by its text after `prompt`, and by what
+# the first 127 tokens of `held_out` cost, in nats (the unit of the loss). The
+# speed is that of one thread.
 
 # %%
 HERE = importlib.util.find_spec("ai_edge_litert") is not None
@@ -284,6 +395,7 @@ for name, quantization in KINDS.items() if HERE else ():
         work / f"{name}.tflite",
         quantization=quantization,
         verify=not TINY,
+        prompt=PROMPT,
         max_delta_nats=1.0,
         held_out=held_out[:1000],
     )
@@ -309,26 +421,38 @@ prompt_ids = [end, *tokenizer.encode(PROMPT)]
 
 
 @quiet()
-def on_phone(path):
+def on_phone(name, found):
     """The greedy text of a `.tflite`."""
-    runner = kl.export.LitertRunner(path, slots=CONTEXT)
-    return tokenizer.decode(runner.generate(prompt_ids, new_tokens=NEW))
+    runner = kl.export.LitertRunner(found.path, slots=CONTEXT)
+
+    def generate():
+        return tokenizer.decode(runner.generate(prompt_ids, NEW, [end]))
+
+    return ask(f".tflite {name}", found.bytes, generate)
 
 
-for name in phone:
-    print(f"{name:8} {on_phone(work / f'{name}.tflite')!r}")
+for name, found in phone.items():
+    print(f"{name:8} {on_phone(name, found)!r}")
 print(f"Keras    {TEXT!r}")
+assert TINY or not HERE or said[".tflite float32"][0] == TEXT
 
 # %% [markdown]
+# Where two tokens are nearly as likely, int8 and int4 may take the other one
+# and leave the text of float32; float32 must not, or the export fails.
+#
 # A `.litertlm` is the whole: model, tokenizer, chat template, and the ids that
 # end a text. An app needs the LiteRT-LM runtime and this file. The runtime has
-# a Python form (`pip install litert-lm`), which is what we ask here.
+# a Python form, `litert_lm`, which came with the extra; that is what we ask.
+# The last section, `GenericBinaryData`, is for `keras-llm serve`: tokenizer,
+# chat template and settings in our own files. The runtime passes over it.
 
 # %%
 BUNDLES = HERE and not TINY
 BUNDLES = BUNDLES and importlib.util.find_spec("litert_lm") is not None
 if BUNDLES:
-    bundle = kl.export.litert(lm, work / "talker.litertlm", quantization="int8")
+    bundle = kl.export.litert(
+        lm, work / "talker.litertlm", quantization="int8", prompt=PROMPT
+    )
     print(str(bundle).replace(f"{work}/", ""))
     opened = kl.export.open_bundle(work / "talker.litertlm")
     for section in opened.sections:
@@ -355,20 +479,26 @@ def ask_bundle(path, message):
         return "".join(part["text"] for part in reply["content"])
 
 
-QUESTION = "What is a class?"
 if BUNDLES:
-    print("the runtime:", repr(ask_bundle(work / "talker.litertlm", QUESTION)))
+    runtime = ask(
+        ".litertlm int8",
+        bundle.bytes,
+        lambda: ask_bundle(bundle.path, QUESTION),
+    )
+    print("the runtime:", repr(runtime))
 print("Keras:      ", repr("".join(lm.chat(QUESTION))))
 
 # %% [markdown]
-# The bundle is int8, so a word may differ. `with_mobile=True` also writes
+# The bundle is int8, so a word could differ. `with_mobile=True` also writes
 # `mobile/`: how to run exactly this file from Kotlin, Swift and Python
 # ([on a phone](../phone.md)).
 #
 # ## Smaller, and what it costs
 # Weights can be stored in 16, 8 or 4 bits. Each file scores the same held-out
 # lines itself: the SavedModels by their signature `score`, the phone's files
-# by `LitertRunner`. No Keras is asked.
+# by `LitertRunner`. No Keras is asked. Of a SavedModel only the signature
+# `score` is written this time, so that sizes compare; beside the weights it
+# still has a graph, which is the same for all.
 
 # %%
 lines = [line for line in held_out.split("\n") if 40 < len(line) < 90]
@@ -396,8 +526,10 @@ def phone_loss(path):
 
 
 # %%
-servers = {"float32": (report.size, saved_loss(report.path))}
-for storage in ("int8",) if TINY else ("bfloat16", "int8", "int4"):
+servers = {}
+for storage in (
+    ("float32", "int8") if TINY else ("float32", "bfloat16", "int8", "int4")
+):
     small = kl.export.saved_model(
         lm,
         work / storage,
@@ -413,34 +545,48 @@ phones = {
 }
 
 # %%
+plain = servers["float32"][1]
+print(f"float32: {plain:.4f} nats per token, perplexity {np.exp(plain):.1f}")
 for kind, table in (("SavedModel", servers), ("LiteRT", phones)):
     for name, (size, loss) in table.items():
-        print(
-            f"{kind:10} {name:9} {size / 1e6:6.2f} MB, "
-            f"perplexity {np.exp(loss):.3f}"
-        )
+        print(f"{kind:10} {name:9} {size / 1e6:5.2f} MB {loss - plain:+.5f}")
 
 # %%
-figure = new_figure(6, 3.2)
+figure = new_figure(7, 3.6)
 axes = figure.add_subplot()
-for label, table, mark in (
-    ("SavedModel", servers, "o"),
-    ("LiteRT", phones, "s"),
+axes.axhline(0, color="0.8", zorder=0)
+for label, table, mark, below in (
+    ("SavedModel", servers, "o", 8),
+    ("LiteRT", phones, "s", -14),
 ):
-    points = [(size / 1e6, np.exp(loss)) for size, loss in table.values()]
+    points = [(size / 1e6, loss - plain) for size, loss in table.values()]
     axes.scatter(*np.reshape(points, (-1, 2)).T, marker=mark, label=label)
     for name, point in zip(table, points, strict=True):
         axes.annotate(
-            name, point, xytext=(5, 5), textcoords="offset points", fontsize=8
+            name,
+            point,
+            xytext=(0, below),
+            textcoords="offset points",
+            ha="center",
+            fontsize=8,
         )
-axes.set(xlabel="MB", ylabel="perplexity")
+axes.set_yscale("symlog", linthresh=1e-3)
+axes.margins(0.15)
+axes.set(xlabel="MB", ylabel="nats per token\nabove float32")
 axes.legend()
 figure
 
 # %% [markdown]
-# 8 bits cost next to nothing, 4 bits something; how much depends on the model,
-# so measure yours: `held_out=` does, and `max_delta=` refuses a file that
-# loses more. Which weights suffer, and what it does to their outputs:
+# The scale is linear around zero and logarithmic further out. 8 bits cost next
+# to nothing, 4 bits something. The two formats differ: LiteRT also rounds
+# what goes into a product of int8 or int4 weights to 8 bits, and shares a scale
+# among 32 weights where ours has a scale and a zero point for 128. How much is
+# lost depends on the model, so measure yours with `held_out=`. `max_delta=`
+# (SavedModel) and `max_delta_nats=` (LiteRT) refuse a file that loses more;
+# here they are wide open, so that every size is written.
+#
+# Which weights suffer, and what it does to their outputs (the token table
+# stays int8 also with int4, here as in LiteRT):
 
 # %%
 kl.visualize.quantization_figure(
@@ -449,16 +595,29 @@ kl.visualize.quantization_figure(
 
 # %% [markdown]
 # ## What runs where
+# The same question to all of them, the second time it was asked. The C program
+# and the runtime of the `.litertlm` read their files anew for it, and that is
+# most of their time.
+
+# %%
+print(f"{'':14} {'MB':>5} {'ms':>6}  as Keras")
+for name, (text, seconds, size) in said.items():
+    print(f"{name:14} {size / 1e6:5.1f} {seconds * 1e3:6.0f}  {text == TEXT}")
+
+# %% [markdown]
+# Which of them to take:
 #
-# | | made by | it needs | text in, text out | cache |
+# | | made by `export`'s | it needs | text in, text out | cache |
 # | --- | --- | --- | --- | --- |
-# | TensorFlow Serving | `export.saved_model` | the container | yes | inside |
-# | Python, no Keras | `export.saved_model` | `tensorflow` | yes | inside |
-# | C, Java, Go | `export.saved_model` | `libtensorflow` | yes | inside |
-# | OpenAI clients | any of these | `keras-llm serve` | yes | inside |
-# | phones, desktops | `export.litert`, `.litertlm` | LiteRT-LM | yes | inside |
-# | a loop of your own | `export.litert`, `.tflite` | LiteRT | ids | yours |
-# | `transformers`, vLLM | `export.hugging_face` | theirs | theirs | theirs |
+# | TensorFlow Serving | `saved_model` | the container | yes | inside |
+# | Python, no Keras | `saved_model` | `tensorflow` | yes | inside |
+# | C, Java, Go | `saved_model` | `libtensorflow` | yes | inside |
+# | phones, desktops | `litert`, `.litertlm` | LiteRT-LM | yes | inside |
+# | a loop of your own | `litert`, `.tflite` | LiteRT | ids | yours |
+# | `transformers`, vLLM | `hugging_face` | theirs | theirs | theirs |
+#
+# `keras-llm serve` puts a chat page and OpenAI's API before what
+# `export.saved_model`, `export.litert` or `lm.save` wrote.
 #
 # A SentencePiece or WordPiece vocabulary needs the operations of
 # tensorflow-text in the first three rows. The reference is
@@ -498,8 +657,8 @@ assert np.isclose(lm.score(SENTENCE).sum(), found["sum_logprob"], rtol=1e-3)
 # %%
 CONTROLS = {
     "max_new_tokens": np.int32(NEW),
-    "temperature": np.float32(1),
-    "top_k": np.int32(0),
+    "temperature": np.float32(0.7),
+    "top_k": np.int32(20),
     "top_p": np.float32(1),
     "min_p": np.float32(0),
     "repetition_penalty": np.float32(1),
@@ -519,18 +678,35 @@ def generate(prompts, seeds):
     return [text.decode() for text in found["text"].numpy()]
 
 
-alone = generate([PROMPT], [7])
-crowd = generate(["A class", PROMPT, "If"], [1, 7, 3])
+FREE = "The statement"
+alone = generate([FREE], [7])
+crowd = generate(["A class", FREE, "If"], [1, 7, 3])
 print(alone[0] == crowd[1], repr(alone[0]))
 assert alone[0] == crowd[1]
 
 # %% [markdown]
 # ### Exercise 3
-# One byte for each number of a matrix, and four for the scale of each output.
+# One byte for each number of a matrix, and four for the scale of each of its
+# outputs; a row of the token table counts as an output. The numbers of norms
+# stay float32. The token table is also the output layer, so it counts once.
 
 # %%
-expected = kl.estimate.weight_bytes(config, "int8")
+width, inner = config.hidden_dim, config.mlp_dim
+query = config.num_heads * config.head_dim
+key = config.num_kv_heads * config.head_dim
+matrices = [(width, query), (width, key), (width, key), (query, width)]
+matrices += [(width, inner), (width, inner), (inner, width)]
+matrices = config.num_layers * matrices + [(width, VOCABULARY)]
+numbers = sum(inputs * outputs for inputs, outputs in matrices)
+scales = sum(outputs for _, outputs in matrices)
+norms = (2 * config.num_layers + 1) * width
+expected = numbers + 4 * (scales + norms)
 (weights,) = (work / "int8").glob("1/variables/*.data-*")
 size = weights.stat().st_size
-print(f"{expected:,} bytes expected, {size:,} on disk")
-assert abs(size - expected) < 0.2 * expected
+print(f"{expected:,} bytes by hand, {size:,} on disk: {size / expected:.3f}")
+assert expected == kl.estimate.weight_bytes(config, "int8")
+assert 0 <= size - expected < 0.03 * expected
+
+# %% [markdown]
+# The rest is TensorFlow's own list of what is in the file. `estimate` knows
+# this sum for every storage.
