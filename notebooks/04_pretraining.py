@@ -362,7 +362,7 @@ kl.visualize.token_loss_figure(lm, [*known, *between, *new])
 
 # %%
 if TINY:
-    pages = itertools.islice(kl.data.standard_library(), 40)
+    pages = itertools.islice(kl.data.standard_library(), 10)
     novel = "".join(page.text for page in pages)
 else:
     file = next(kl.data.download("gutenberg").glob("*Holmes*"))
