@@ -58,7 +58,7 @@ rows = kl.data.open_rows(work / "rows")
 segments = (rows[i]["segments"].ravel() for i in range(len(rows)))
 shared = next(one for one in segments if one.max() > 1)
 print(len(rows), "rows; tokens of each document in one of them:")
-print({f"document {k}": n for k, n in Counter(shared.tolist()).items()})
+print(Counter(f"document {n}" if n else "padding" for n in shared.tolist()))
 
 # %% [markdown]
 # ## Train
