@@ -34,12 +34,12 @@ keras.utils.set_random_seed(0)
 
 # %% [markdown]
 # ## A small model that knows a little
-# A minute or two of training on some of Python's language reference, which
+# Two or three minutes of training on some of Python's language reference, which
 # comes with every Python: the pages on statements. The model will know them
 # partly by heart, and nothing else; its probabilities are real.
 
 # %%
-VOCABULARY, CONTEXT, EPOCHS = (400, 64, 2) if TINY else (1024, 128, 25)
+VOCABULARY, CONTEXT, EPOCHS = (400, 64, 2) if TINY else (1024, 128, 30)
 WIDTH = 64 if TINY else 192
 library = kl.data.standard_library()
 names = (*keyword.kwlist, "assignment", "compound", "execmodel", "exprlists")
