@@ -558,7 +558,7 @@ for failure in evaluate.check_gates(report.measures, [gate]):
 #
 # ```shell
 # keras-llm evaluate runs/model --corpus runs/corpus --calibration \
-#   --tasks next_half.yaml --data . --output runs/report
+#   --tasks word_order.yaml --data . --output runs/report
 # keras-llm compare runs/new runs/old --corpus runs/corpus
 # ```
 
