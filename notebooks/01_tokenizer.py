@@ -4,13 +4,13 @@
 # A model computes with numbers. What stands for a text are the numbers of its
 # pieces, the **tokens**: neither letters nor words, but what occurs often.
 #
-# The cells run in about a minute on two cores; then you will be able to:
-# train a byte-pair tokenizer by hand in fifteen lines, draw why a word becomes
+# The cells run in about half a minute on two cores; then you will be able to:
+# train a byte-pair tokenizer by hand in 25 lines, draw why a word becomes
 # these tokens, choose the size of a vocabulary by measuring it, keep users from
 # forging special tokens, put the tokenizer into `tf.data` and into a Keras
 # model, and say what an embedding is in one product. It needs matplotlib
-# (`pip install "keras_llm[viz]"`); two books and GPT-2's vocabulary (4 MB) are
-# downloaded on first use.
+# (`pip install "keras_llm[viz]"`); a story, five books and GPT-2's vocabulary
+# (about 6 MB in all) are downloaded on first use.
 
 # %%
 import os
@@ -226,7 +226,8 @@ kl.visualize.merge_tree_figure(" return", tokenizer)
 
 # %% [markdown]
 # Bottom to top: which two neighbours joined, and the id of what they became.
-# A low id is a pair that was learned early, because it is frequent everywhere.
+# A low id is a pair that was learned early, because it was frequent in the text
+# that the tokenizer was trained on.
 #
 # ## Four sizes and GPT-2, in colour
 
@@ -291,10 +292,10 @@ figure
 
 # %% [markdown]
 # Two things to take away. Of Python, four times the tokens bring less each
-# time, while the table, printed below, grows fourfold. And a vocabulary knows
-# what it was trained on: ours is good at Python, GPT-2's at English and poor at
-# indented code, and both pay for Spanish with more tokens. Train the tokenizer
-# on what the model will read.
+# time, while the table (printed below, for vectors of 256 numbers) grows
+# fourfold. And a vocabulary knows what it was trained on: ours is good at
+# Python, GPT-2's at English and poor at indented code, and both pay for Spanish
+# with more tokens. Train the tokenizer on what the model will read.
 
 # %%
 WIDTH = 256
@@ -445,6 +446,9 @@ same = all(ids == results["by hand"] for ids in results.values())
 print("all four give the same ids:", same)
 
 # %% [markdown]
+# By hand, in Python, is slowest by far. `tokenizers` also notes where in the
+# text each token stands, which takes some of its time.
+#
 # ## From ids to vectors
 # An id is a name, not a quantity: 400 is not twice 200. So the model's first
 # layer looks up a row of a table. That is the same as writing each id as a

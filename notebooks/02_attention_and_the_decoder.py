@@ -5,7 +5,7 @@
 # of its parts is written by hand in about ten lines of `keras.ops`, then
 # replaced by the library's layer, and the two are shown to be equal.
 #
-# The cells run in about a minute on two cores; then you will be able to:
+# The cells run in under half a minute on two cores; then you will be able to:
 # compute attention with nothing but a softmax and two products, say what
 # queries, keys, values, the causal mask, heads, rotary positions, norms, the
 # MLP and shortcuts are for, put them together into a decoder, and count the
@@ -76,7 +76,7 @@ heat([weights], ["who listens to whom"])
 # not for other verbs. So each vector is seen through three learned matrices:
 # as a **query** (what I look for), a **key** (what I am found by) and a
 # **value** (what I hand over). The scores are divided by the root of the width,
-# or the softmax of a wide model would always choose a single word.
+# or the softmax of a wide model would nearly always choose a single word.
 
 # %%
 WIDTH = 3
@@ -141,9 +141,9 @@ same(by_hand(batch, layer, heads=4), theirs, "attention with four heads")
 
 # %% [markdown]
 # In training, some of the weights may be dropped at random, so that no word
-# relies on a single other one. Here it is half of them, with the six words from
-# above; what stays is doubled, so that the mean is the same. (The colours end
-# at 1.)
+# relies on a single other one. Here each is dropped with a chance of one half,
+# with the six words from above, and a word may lose all it has. What stays is
+# doubled, so that the mean is the same. (The colours end at 1.)
 
 # %%
 dropping = layers.Dropout(0.5)
@@ -162,9 +162,9 @@ same(attention(shuffled, causal)[1][5], context[5], "'step', others shuffled")
 # %% [markdown]
 # So the order must be put into the vectors. GPT-2 adds a learned vector for
 # each position. Later models *rotate* queries and keys: each pair of channels
-# turns by an angle that grows with the position, fast pairs and slow ones. The
-# product of a query and a key then depends on how far apart they are, and on
-# nothing else.
+# turns by an angle that grows with the position, fast pairs and slow ones. For
+# the product of a query and a key it then counts how far apart they are, but
+# not where they are.
 
 
 # %%
@@ -207,7 +207,8 @@ figure
 # %% [markdown]
 # On the left, one channel of three pairs: all begin as 1 and turn at their own
 # speed. On the right, the same vector at two places, rotated at each, and the
-# product of the two: both curves are one, so only the distance counts.
+# product of the two: where both curves are drawn they are one, so only the
+# distance counts.
 #
 # ## Norms keep the numbers in hand
 # Dozens of layers add to the same vector; without a norm it would grow and the
@@ -444,10 +445,10 @@ print(f"loss of new rows {loss:.2f}, at best {7 / 32 * np.log(99):.2f}")
 kl.visualize.attention_figure(model, fresh[0, :20])
 
 # %% [markdown]
-# From the eighth token on there is a stripe: each token looks seven places to
-# the left, where the one stands that it has to say next. Before, there is
-# nothing to copy, and the looks go anywhere. Nobody told the model how long
-# the pattern is.
+# The figure shows the last block. From the eighth token on there is a stripe:
+# each token looks seven places to the left, where the one stands that it has to
+# say next. Before, there is nothing to copy, and the looks go anywhere. Nobody
+# told the model how long the pattern is.
 
 # %% [markdown]
 # ## Exercises

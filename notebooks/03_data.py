@@ -4,7 +4,7 @@
 # A model is what it has read. Here a small messy corpus is cleaned, with every
 # drop accounted for, and packed into the rows that training reads.
 #
-# The cells run in about a minute on two cores; then you will be able to:
+# The cells run in under half a minute on two cores; then you will be able to:
 # curate a corpus and read the report, explain how near duplicates are found
 # among millions of texts, hold texts out so that none leaks, say what tokens,
 # segments, positions and weights of a row are, show that documents in one row
@@ -184,7 +184,8 @@ def funnel(steps):
 funnel(report.steps)
 
 # %% [markdown]
-# The last step changes pages, and one page can have an address of each kind.
+# The last step drops nothing. It counts each kind of thing that it hid, so that
+# a page with an email address and a phone number is counted twice.
 #
 # Nothing goes silently: `rejects.jsonl` has each dropped document with its step
 # and reason. Because we planted the defects, we can count what was found.
@@ -217,10 +218,10 @@ print("pages without a defect that were changed:", len(altered))
 print(*report.steps[-1].samples.get("street", []), sep="\n")
 
 # %% [markdown]
-# Cleaning has a price. A dropped page, if there is one, is the later of two
-# near copies. And Sherlock Holmes gives addresses of nobody alive, but a rule
-# cannot know that: they were hidden, too. (In the report, the letters of what
-# is found are stars.) So read what a step did before you trust it.
+# Cleaning has a price. If a page without a defect is dropped, it is the later
+# of two near copies. And Sherlock Holmes gives addresses of nobody alive, but a
+# rule cannot know that: they were hidden, too. (In the report, the letters of
+# what is found are stars.) So read what a step did before you trust it.
 #
 # ## Near copies: Jaccard
 # How alike are two texts? Take all runs of five words of each. The **Jaccard
@@ -300,10 +301,11 @@ figure
 # To find pairs without comparing all, hashes are joined into **bands**: five
 # hashes make a key, and each text has 25 keys. Texts that share a key lie in
 # the same drawer, and are then compared for real. Two texts of index J share
-# one with the chance `1 - (1 - J**5)**25`. That is the step `near_duplicates`.
-# Each point is the share found among our pairs of about one index. All pairs
-# are hashed by the same functions, whose luck they share, so that neighbouring
-# points may lie off their curve on the same side.
+# one with the chance `1 - (1 - J**5)**25`. That is the step `near_duplicates`;
+# the dashed line is its limit of 0.7. With bands of eight, as in the second
+# curve, fewer strangers meet, but more near copies are missed. Each point is
+# the share found among our pairs of about one index. Those are at most some two
+# hundred, so that it may lie beside its curve.
 
 # %%
 from keras_llm.data.duplicates.minhash import MinHash  # noqa: E402
@@ -383,7 +385,8 @@ for place in range(24):
 
 # %% [markdown]
 # The **mask** lets a token see what came before it in its own text, and nothing
-# else. In the figure, each line is a token, and coloured is what it may see.
+# else. In the figure, each line is a token, and coloured is what it may see;
+# padding, in grey, sees only padding.
 
 # %%
 kl.visualize.mask_figure(row, tokenizer=tokenizer)
@@ -470,8 +473,9 @@ figure
 
 # %% [markdown]
 # On the left are rows of 128 tokens with one text each, in the middle packed
-# ones: each colour is a text, and grey is padding. The longer the row, the more
-# of it is padding when it holds one text, and packed there is hardly any.
+# ones. In a row each colour is a text, or a piece of one, and grey is padding.
+# The longer the row, the more of it is padding when it holds one text, and
+# packed there is hardly any.
 #
 # ## The book's sliding window
 # Chapter 2 of the book ([Raschka, *Build a Large Language Model (From
@@ -606,6 +610,9 @@ axes.legend()
 figure
 
 # %% [markdown]
+# By chance, the small source gets many rows ahead of its share or behind it; in
+# turns, it is never off by more than about one.
+#
 # The shares may also change on the way, for instance so that the best texts
 # come last. Four phases lead from nine to one towards equal shares:
 
