@@ -4,7 +4,7 @@
 # A model gives a score to every token that could come next. What makes a text
 # of that is not the model but a loop around it: pick one, append it, ask again.
 #
-# The cells run in about five minutes on two cores; then you will be able to:
+# The cells run in four or five minutes on two cores; then you will be able to:
 # write that loop, say what temperature, top-k, top-p, min-p and a penalty do to
 # the probabilities and see it, stop and stream a text, repeat a random one
 # exactly, build the cache of keys and values by hand, measure why it is fast,
@@ -36,7 +36,9 @@ keras.utils.set_random_seed(0)
 # ## A small model that knows a little
 # Two or three minutes of training on some of Python's language reference, which
 # comes with every Python: the pages on statements. The model will know them
-# partly by heart, and nothing else; its probabilities are real.
+# partly by heart, and nothing else: its texts make little sense, and some of
+# its words are broken. Its probabilities are real, and they are what this
+# chapter is about.
 
 # %%
 VOCABULARY, CONTEXT, EPOCHS = (400, 64, 2) if TINY else (1024, 128, 30)
@@ -103,9 +105,12 @@ text = lm.generate(PROMPT, max_new_tokens=24)
 print("generate says the same:", text == tokenizer.decode(new))
 
 # %% [markdown]
+# The page goes on with "iterate over the elements of a sequence": a model this
+# small does not find its way from a prompt to the page it comes from.
+#
 # Greedy is right for a question with one answer. For a longer text it is dull:
-# small models recite what they know by heart, or run in circles, as a phrase
-# that is there once is likely to come again.
+# small models string together pieces that they know by heart, or run in
+# circles, as a phrase that is there once is likely to come again.
 
 # %%
 print(lm.generate(PROMPT, max_new_tokens=100))
@@ -158,7 +163,7 @@ figure
 
 # %% [markdown]
 # ## Three filters
-# Thousands of tokens have next to no probability each, and together a fair
+# Most tokens have next to no probability each, and together they have a fair
 # share. One of them, drawn by bad luck, spoils the text. Filters remove the
 # tail: **top-k** keeps the k likeliest; **top-p** the likeliest that together
 # reach p, so few where the model is sure and many where it is not; **min-p**
@@ -208,7 +213,9 @@ for name, by_hand, value in (
 
 # %% [markdown]
 # All in a row, in the order in which they are applied. A cross is a token that
-# can no longer be drawn.
+# can no longer be drawn. Not every stage does much: the penalty touches tokens
+# that are in the prompt, and a filter may find that those before it have left
+# nothing to remove.
 
 # %%
 settings = kl.GenerationSettings(
@@ -224,6 +231,11 @@ text = lm.generate(PROMPT, max_new_tokens=30, temperature=2.0, min_p=0.2)
 print(f"2.0 and min-p: {text!r}")
 
 # %% [markdown]
+# The higher the temperature, the less is left of words and lines; at 2.0 even
+# characters may break, where half of one is drawn. With min-p only what is
+# likely enough can be drawn at 2.0, too. That words break at 0.3 is the model's
+# fault and not that of the loop.
+#
 # ## A penalty against circles
 # The **repetition penalty** makes tokens that are already there less likely,
 # prompt included. How many of all runs of four tokens are new ones?
@@ -241,13 +253,17 @@ for penalty in (1.0, 1.1, 1.3, 2.0):
     print(f"penalty {penalty}: {share_of_new(text):4.0%} new, {text[-48:]!r}")
 
 # %% [markdown]
-# Too much of it and the model may not even say "the" again; or it ends, because
-# the end is a token that was not there yet.
+# Where all runs are new without a penalty, there was no circle to break: it
+# makes another text, not a better one. A model that has learned less, or a text
+# that is much longer, repeats itself more. And too much of it and the model may
+# not even say "the" again; or it ends, because the end is a token that was not
+# there yet.
 #
 # ## Where a text ends
 # At a token that means the end (`end_ids`), at the most tokens you allow, or
 # before a **stop string**. A stop string can begin in one token and end in
-# another; so it is looked for in the text and not in ids.
+# another; so it is looked for in the text and not in ids. (The two texts are
+# the same if the first has no full stop in its 40 tokens.)
 
 # %%
 print("ends:", [tokenizer.decode([i]) for i in lm.end_ids])
@@ -287,9 +303,10 @@ print("another seed, another text:", alone != other)
 # ## Why is the loop slow?
 # Look at `greedy` again: for each new token the whole text goes through the
 # model. But a token sees only what came before it. So whatever is appended,
-# keys and values of the earlier tokens stay what they were. Here they are, of
-# the first layer, after reading all but one token and after reading all. (A
-# **slot** is the place of one token in the cache; slots not used yet are zero.)
+# keys and values of the earlier tokens stay what they were, but for rounding.
+# Here are keys of the first layer, after reading all but one token and after
+# reading all. (A **slot** is the place of one token in the cache; slots not
+# used yet are zero.)
 
 # %%
 step = kl.decoder_step(model)
