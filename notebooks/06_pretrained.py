@@ -310,12 +310,13 @@ for name, config in steps(GPT2):
     )
 
 # %% [markdown]
-# Rotary positions make the largest difference: a table of positions has to be
-# learned first. Differences of the size of ± are luck, and none of this says
-# much about large models: after so few steps the order is that of who learns
-# fastest, not of who gets furthest. (SwiGLU has a few parameters more here, as
-# said above.) What it does show is that every mixture is a model that learns,
-# without another line of code.
+# Rotary positions make the largest difference, probably as a table of positions
+# has to be learned first; SwiGLU helps, too (with a few parameters more here,
+# as said above). Differences of the size of ± are luck, as those between the
+# first three are, and none of this says much about large models: after so few
+# steps the order is that of who learns fastest, not of who gets furthest. What
+# it does show is that every mixture is a model that learns, without another
+# line of code.
 #
 # ## Swap a part and keep the rest
 # A trained model with four key-value heads becomes one with two: the average
@@ -408,8 +409,11 @@ for name, rope in scaled(CONTEXT).items():
 # knows. Linear scaling makes all places foreign, the known ones too: fast pairs
 # no longer tell neighbours apart as they did. Keeping the fast pairs costs
 # little near by and wins far off. A round on long rows helps all of them, and
-# far places become easier than near ones: more text stands before them. So long
-# contexts are made in two steps: a scaling, and a little training with it.
+# far places become easier than near ones: more text stands before them. After
+# it the model without scaling is not far behind the best, and linear is last:
+# at this size the training matters more than the scaling, and both together are
+# best by little. So long contexts are made in two steps: a scaling, and a
+# little training with it.
 #
 # Llama 3.1 and 3.2 were published with such a scaling; it comes along in the
 # config. Angles depend on the scaling and on the place, not on
@@ -491,9 +495,9 @@ print(f"the file has {bytes_of_file / 1e6:.1f} MB, ", end="")
 print(f"its largest tensor (the token table) {table / 1e6:.1f} MB")
 
 # %% [markdown]
-# At once costs the whole file beside the model, one by one about twice the
-# largest tensor (as read, and as it is put into its variable), however many
-# layers there are.
+# At once costs the whole file beside the model, one by one two or three times
+# the largest tensor (as read, as it is put into its variable, and what else is
+# there), however many layers there are.
 #
 # And before any download, what the real ones will hold, in GB:
 
