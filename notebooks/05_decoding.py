@@ -4,7 +4,7 @@
 # A model gives a score to every token that could come next. What makes a text
 # of that is not the model but a loop around it: pick one, append it, ask again.
 #
-# The cells run in four or five minutes on two cores; then you will be able to:
+# The cells run in about five minutes on two cores; then you will be able to:
 # write that loop, say what temperature, top-k, top-p, min-p and a penalty do to
 # the probabilities and see it, stop and stream a text, repeat a random one
 # exactly, build the cache of keys and values by hand, measure why it is fast,
@@ -52,9 +52,7 @@ pages = pages[:12] if TINY else pages
 tokenizer = kl.BytePairTokenizer.train(pages, VOCABULARY, progress=False)
 end = tokenizer.eos_id
 ids = [i for page in tokenizer.encode(pages) for i in (*page, end)]
-rows = np.array(ids[: len(ids) // (CONTEXT + 1) * (CONTEXT + 1)])
-rows = rows.reshape(-1, CONTEXT + 1)
-print(f"{len(pages)} pages, {rows.size:,} tokens")
+print(f"{len(pages)} pages, {len(ids):,} tokens")
 
 # %%
 config = kl.zoo.config(
@@ -66,19 +64,26 @@ config = kl.zoo.config(
     num_heads=WIDTH // 32,
     mlp_dim=3 * WIDTH,
 )
-model = kl.build_decoder(config)
-steps = EPOCHS * (len(rows) // 8 + 1)
+model, early = kl.build_decoder(config), kl.build_decoder(config)
+count = len(ids) // (CONTEXT + 1)
+steps = EPOCHS * -(-count // 8)
 model.compile(
     keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
     keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     jit_compile=False,
 )
-history = model.fit(
-    rows[:, :-1], rows[:, 1:], batch_size=8, epochs=EPOCHS, verbose=0
-)
-losses = history.history["loss"]
+losses, random = [], np.random.default_rng(0)
+for epoch in range(EPOCHS):
+    start = random.integers(len(ids))  # cut elsewhere each time
+    rows = np.roll(ids, -start)[: count * (CONTEXT + 1)]
+    rows = rows.reshape(-1, CONTEXT + 1)
+    history = model.fit(rows[:, :-1], rows[:, 1:], batch_size=8, verbose=0)
+    losses += history.history["loss"]
+    if epoch == EPOCHS // 4:
+        early.set_weights(model.get_weights())
 print("loss", *(round(loss, 2) for loss in losses[:: max(1, EPOCHS // 8)]))
 lm = kl.CausalLM(model, tokenizer, starts=False)
+early = kl.CausalLM(early, tokenizer, starts=False)
 
 # %% [markdown]
 # ## The loop
@@ -238,7 +243,8 @@ print(f"2.0 and min-p: {text!r}")
 #
 # ## A penalty against circles
 # The **repetition penalty** makes tokens that are already there less likely,
-# prompt included. How many of all runs of four tokens are new ones?
+# prompt included. We ask the model of an early epoch, which runs in circles: how
+# many of all runs of four tokens are new ones?
 
 
 # %%
@@ -249,26 +255,26 @@ def share_of_new(text):
 
 
 for penalty in (1.0, 1.1, 1.3, 2.0):
-    text = lm.generate(PROMPT, max_new_tokens=90, repetition_penalty=penalty)
+    text = early.generate(PROMPT, max_new_tokens=90, repetition_penalty=penalty)
     print(f"penalty {penalty}: {share_of_new(text):4.0%} new, {text[-48:]!r}")
 
 # %% [markdown]
-# Where all runs are new without a penalty, there was no circle to break: it
-# makes another text, not a better one. A model that has learned less, or a text
-# that is much longer, repeats itself more. And too much of it and the model may
-# not even say "the" again; or it ends, because the end is a token that was not
-# there yet.
+# A small penalty breaks the circles. A large one breaks the text, too: the model
+# may not even say "the" again, and takes what is left; or it ends, because the
+# end is a token that was not there yet.
 #
 # ## Where a text ends
 # At a token that means the end (`end_ids`), at the most tokens you allow, or
 # before a **stop string**. A stop string can begin in one token and end in
-# another; so it is looked for in the text and not in ids. (The two texts are
-# the same if the first has no full stop in its 40 tokens.)
+# another; so it is looked for in the text and not in ids. Here it is a word of
+# the text itself.
 
 # %%
 print("ends:", [tokenizer.decode([i]) for i in lm.end_ids])
 print("with ", repr(lm.generate(PROMPT, max_new_tokens=40)))
-print("until", repr(lm.generate(PROMPT, max_new_tokens=40, stop=".")))
+parts = lm.generate(PROMPT, max_new_tokens=40).split()
+word = parts[len(parts) // 2]
+print("until", word, repr(lm.generate(PROMPT, max_new_tokens=40, stop=word)))
 
 # %% [markdown]
 # ## Streaming
@@ -304,7 +310,7 @@ print("another seed, another text:", alone != other)
 # Look at `greedy` again: for each new token the whole text goes through the
 # model. But a token sees only what came before it. So whatever is appended,
 # keys and values of the earlier tokens stay what they were, but for rounding.
-# Here are keys of the first layer, after reading all but one token and after
+# Here are keys of the last layer, after reading all but one token and after
 # reading all. (A **slot** is the place of one token in the cache; slots not
 # used yet are zero.)
 
@@ -322,8 +328,8 @@ def read(ids, slots=32):
 _, before = read(prompt[:-1])
 _, after = read(prompt)
 size = len(prompt) - 1
-same = np.abs(before[0][:, :, :size] - after[0][:, :, :size]).max()
-print("keys", after[0].shape, "(batch, heads, slots, channels)")
+same = np.abs(before[-2][:, :, :size] - after[-2][:, :, :size]).max()
+print("keys", after[-2].shape, "(batch, heads, slots, channels)")
 print(f"largest change of an earlier key: {same:.0e}")
 
 # %% [markdown]
