@@ -5,7 +5,7 @@
 # both, and each costs something else. Here they are explained, drawn, and
 # pulled one after the other on this machine.
 #
-# The cells run in about six minutes on two cores; then you will be able to: say
+# The cells run in about five minutes on two cores; then you will be able to: say
 # what fills the memory of a training run, explain mixed precision, sliced
 # losses, accumulation and remat by a few lines each, read a table of what each
 # lever does to speed and memory, say which to pull first, and train on two
@@ -66,6 +66,7 @@ for name, setup in setups.items():
 memory_figure(gpt2, setups)
 
 # %% [markdown]
+# *Working* is what comes and goes within a step, such as weights in bfloat16.
 # One part *grows* with micro-batches: of the gradients there are three sets at
 # a time, the sum so far, the newest, and the new sum.
 #
@@ -340,9 +341,11 @@ for place, (key, title) in enumerate(
         values = [value / 1e9 for value in values]
     colors = ["#555555"] + ["#0072B2", "#009E73"][place : place + 1] * 20
     bars = axes.barh(range(len(values)), values, color=colors[: len(values)])
-    axes.bar_label(
+    labels = axes.bar_label(
         bars, fmt=("{:,.0f}", "{:.2f}")[place], fontsize=8, padding=2
     )
+    for label in labels:
+        label.set_bbox({"color": "white", "pad": 0.5})  # over the dotted line
     axes.margins(x=0.15)
     axes.axvline(values[0], color="#555555", linestyle=":")
     axes.set_yticks(range(len(found)), list(found) if place == 0 else [])
@@ -371,7 +374,8 @@ figure
 # - **2 rows** take the least memory, and lose speed: the update of all weights
 #   costs the same for any batch, and few tokens pay for it.
 # - **bfloat16** pays where the processor multiplies it: compare the two
-#   products measured above.
+#   products measured above. It saves no memory here, either: it halves
+#   activations, which are little, while the loss is computed in float32.
 #
 # What this page does not show of them, [Speed and memory](../speed.md) does.
 #
@@ -468,6 +472,10 @@ for name, setup in plans.items():
 memory_figure(config, plans, host=True)
 
 # %% [markdown]
+# *Framework* is what Python, TensorFlow and the compiled step take. Leave some
+# room: an estimate can be a tenth too low or more, as that of `accumulate` was
+# on our machine.
+#
 # ## Two devices, one result
 # With several devices each computes a part of the batch, and gradients are
 # summed before the update: `mirrored` on TensorFlow, `data_parallel`, `fsdp`
