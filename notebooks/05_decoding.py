@@ -243,8 +243,8 @@ print(f"2.0 and min-p: {text!r}")
 #
 # ## A penalty against circles
 # The **repetition penalty** makes tokens that are already there less likely,
-# prompt included. We ask the model of an early epoch, which runs in circles: how
-# many of all runs of four tokens are new ones?
+# prompt included. We ask the model of an early epoch, which runs in circles:
+# how many of all runs of four tokens are new ones?
 
 
 # %%
@@ -259,9 +259,9 @@ for penalty in (1.0, 1.1, 1.3, 2.0):
     print(f"penalty {penalty}: {share_of_new(text):4.0%} new, {text[-48:]!r}")
 
 # %% [markdown]
-# A small penalty breaks the circles. A large one breaks the text, too: the model
-# may not even say "the" again, and takes what is left; or it ends, because the
-# end is a token that was not there yet.
+# A small penalty breaks the circles. A large one breaks the text, too: the
+# model may not even say "the" again, and takes what is left; or it ends,
+# because the end is a token that was not there yet.
 #
 # ## Where a text ends
 # At a token that means the end (`end_ids`), at the most tokens you allow, or

@@ -5,8 +5,8 @@
 # both, and each costs something else. Here they are explained, drawn, and
 # pulled one after the other on this machine.
 #
-# The cells run in about five minutes on two cores; then you will be able to: say
-# what fills the memory of a training run, explain mixed precision, sliced
+# The cells run in about five minutes on two cores; then you will be able to:
+# say what fills the memory of a training run, explain mixed precision, sliced
 # losses, accumulation and remat by a few lines each, read a table of what each
 # lever does to speed and memory, say which to pull first, and train on two
 # devices with the numbers of one. It needs matplotlib
