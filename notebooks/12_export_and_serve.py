@@ -5,7 +5,7 @@
 # program, on a phone. What leaves is a file with the tokenizer, the model and
 # the loop inside, and it must say what the model said here.
 #
-# The cells run in about five minutes on two cores; then you will be able to:
+# The cells run in about four minutes on two cores; then you will be able to:
 # write a SavedModel that takes text and gives text, list its signatures and
 # call them with TensorFlow alone, run it from C, put it behind OpenAI's API
 # and stream from it, make a file for phones and run it, and choose a size by
@@ -498,7 +498,7 @@ print("Keras:      ", repr("".join(lm.chat(QUESTION))))
 # lines itself: the SavedModels by their signature `score`, the phone's files
 # by `LitertRunner`. No Keras is asked. Of a SavedModel only the signature
 # `score` is written this time, so that sizes compare; beside the weights it
-# still has a graph, which is the same for all.
+# still has a graph, more than half a megabyte of it, whatever the weights are.
 
 # %%
 lines = [line for line in held_out.split("\n") if 40 < len(line) < 90]
@@ -577,12 +577,17 @@ axes.legend()
 figure
 
 # %% [markdown]
-# The scale is linear around zero and logarithmic further out. 8 bits cost next
-# to nothing, 4 bits something. The two formats differ: LiteRT also rounds
-# what goes into a product of int8 or int4 weights to 8 bits, and shares a scale
-# among 32 weights where ours has a scale and a zero point for 128. How much is
-# lost depends on the model, so measure yours with `held_out=`. `max_delta=`
-# (SavedModel) and `max_delta_nats=` (LiteRT) refuse a file that loses more;
+# The scale is linear around zero and logarithmic further out. All of these are
+# thousandths of a nat, of more than four, and a gain (a point below zero) is
+# luck with these lines. LiteRT's int4 loses the most. The formats differ in
+# what they multiply with: LiteRT also rounds what goes into a product of int8
+# or int4 weights to 8 bits; of a SavedModel all but float32 compute in bfloat16,
+# which by itself moves the loss about as far as integers do. With int4 both
+# share a scale among 32 weights.
+#
+# A model trained as little as this one loses next to nothing by any rounding.
+# Yours may lose more, so measure it with `held_out=`. `max_delta=` (SavedModel)
+# and `max_delta_nats=` (LiteRT) refuse a file that loses more than they allow;
 # here they are wide open, so that every size is written.
 #
 # Which weights suffer, and what it does to their outputs (the token table
@@ -594,10 +599,15 @@ kl.visualize.quantization_figure(
 )
 
 # %% [markdown]
+# int8 puts each matrix off by less than a hundredth, int4 by nearly a tenth.
+# What a matrix makes of a text is off by less, and none is so much worse than
+# the others that it should be spared.
+#
 # ## What runs where
-# The same question to all of them, the second time it was asked. The C program
-# and the runtime of the `.litertlm` read their files anew for it, and that is
-# most of their time.
+# The same question to all of them, the second time it was asked; of Keras the
+# MB are the weights. Each was timed once, so only large differences count. The
+# C program and the runtime of the `.litertlm` read their files anew for it, and
+# that is most of their time.
 
 # %%
 print(f"{'':14} {'MB':>5} {'ms':>6}  as Keras")

@@ -7,7 +7,7 @@
 # chat format, its sizes. The reference to all of it is
 # [Add a family](../add_a_family.md).
 #
-# The cells run in about a minute on two cores; then you will be able to:
+# The cells run in about half a minute on two cores; then you will be able to:
 # describe a published architecture as one table of names, load its files and
 # prove by its formulas that the logits are right, write the files back
 # unchanged, train the model and give it away with its tokenizer, and say what
@@ -122,7 +122,7 @@ for weight in kl.build_decoder(config).weights:
 # zoo finds by itself; here it is registered for this process.
 #
 # - `rules` understand the keys of its config. What most models share is in
-#   `zoo/common.py`; `Setting` is one key that is one field.
+#   `zoo/common.py`. A key of its own that is one field would be a `Setting`.
 # - `constants` are the fields of `DecoderConfig` that no key states.
 # - `weights` name its tensors. A `Row` is one tensor of theirs and the
 #   variables of ours in it, side by side if there are several; `{i}` is the
