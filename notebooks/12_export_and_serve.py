@@ -581,7 +581,7 @@ figure
 # thousandths of a nat, of more than four, and a gain (a point below zero) is
 # luck with these lines. LiteRT's int4 loses the most. The formats differ in
 # what they multiply with: LiteRT also rounds what goes into a product of int8
-# or int4 weights to 8 bits; of a SavedModel all but float32 compute in bfloat16,
+# or int4 weights to 8 bits; SavedModels other than float32 compute in bfloat16,
 # which by itself moves the loss about as far as integers do. With int4 both
 # share a scale among 32 weights.
 #
