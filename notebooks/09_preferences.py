@@ -4,7 +4,7 @@
 # *"1, 4, 9, 16."* or *"Here are your precious square numbers: 1, 4, 9, 16."*:
 # nobody can say which word is wrong, everybody can say which answer is nicer.
 #
-# The cells run in about nine minutes on two cores; then you will be able to:
+# The cells run in five to nine minutes on two cores; then you will be able to:
 # learn from such pairs by DPO, whose loss you will have written in ten lines of
 # your own, read its margins, choose between DPO, IPO, KTO, SimPO and ORPO,
 # train a reward model, measure how far two judges agree, turn thumbs up and

@@ -368,12 +368,9 @@ for name, found in (
         f"ECE {found.expected_error:.3f}, loss {found.loss:.3f}"
     )
 print(f"temperature {calibration.temperature:.2f}")
-figure = evaluate.reliability_figure(
+evaluate.reliability_figure(
     {"raw": calibration.raw.bins, "calibrated": calibration.calibrated.bins}
 )
-for axes in figure.axes:
-    axes.minorticks_off()  # or their labels overlap
-figure
 
 # %% [markdown]
 # Points below the diagonal are promises that were not kept. Some of the error

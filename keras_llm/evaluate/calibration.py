@@ -179,6 +179,7 @@ def reliability_figure(tables: dict[str, list[dict[str, float]]]) -> Any:
         x, counts = ([row[key] for row in rows] for key in _BARS)
         below.bar(x, counts, width=0.03 * (1 - least))
         below.set(xlabel="confidence", ylabel="items", yscale="log")
+        below.minorticks_off()  # over less than a decade labels would overlap
     for one in axes.flat:
         one.grid(alpha=0.3)
     return figure
