@@ -14,7 +14,7 @@ from tuning_files import FLAVOURS, fill, tuned
 from keras_llm import CausalLM
 from keras_llm.errors import InputError
 from keras_llm.sketch import blank_decoder
-from keras_llm.train import Distribution, distribution, distribution_of
+from keras_llm.train import distribution, distribution_of
 from keras_llm.tune import Question, exchange, grpo
 
 FEW = ("text", "classify", "prefer")  # an adapter, a head, a reference
@@ -85,15 +85,17 @@ def test_answers_are_drawn_on_one_device(tmp_path):
             grpo(lm, [Question(exchange("a"))], lambda *_: 1.0, steps=1)
 
 
-def test_finetune_refuses_to_be_several_processes(tmp_path, monkeypatch):
-    class Several(Distribution):
-        kind, workers = "multi_worker", 2
-
+@pytest.mark.parametrize("strategy", ["auto", "multi_worker"])
+def test_finetune_refuses_to_be_several_processes(
+    strategy, tmp_path, monkeypatch
+):
     monkeypatch.chdir(fill(tmp_path))
-    monkeypatch.setattr("keras_llm.train.distribution", lambda kind: Several())
+    monkeypatch.setenv("KERAS_LLM_HOSTS", "a:1,b:1")  # that nobody answers at
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "0")
     answer = run(
         *("finetune", "chat", "model", "--config", "chat.yaml"),
-        *("--output", "runs/chat", "--strategy", "multi_worker"),
+        *("--output", "runs/chat", "--strategy", strategy),
     )
     assert answer.exit_code == 2, answer.output
-    assert "multi_worker with 2 processes" in " ".join(answer.stderr.split())
+    said = " ".join(answer.stderr.split())
+    assert f"{strategy} with 2 processes" in said

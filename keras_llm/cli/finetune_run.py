@@ -23,7 +23,7 @@ PLAN, REPORT = "train.json", "tuning_report.json"  # of a run that began, ended
 ADAPTER, MERGED = "adapter", "merged"  # folders of a run
 # What may change from call to call.
 FREE = ("config", "output", "watch", "merge", "strategy")
-STRATEGIES = ("single", "mirrored", "data_parallel")  # one process, whole model
+ALONE = ("single", "mirrored")  # strategies of a process that has no others
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,18 +184,24 @@ def split(
 
 
 def _devices(strategy: str) -> Any:
-    """The devices of this machine to tune on."""
-    from keras_llm.train import distribution
+    """The devices of this machine to tune on.
 
-    devices = distribution(strategy)
-    if devices.kind not in STRATEGIES or devices.workers > 1:
+    Refuses before a strategy would wait for other processes.
+    """
+    from keras_llm.train import distribution
+    from keras_llm.train.cluster import find_cluster
+
+    cluster = find_cluster()
+    known = ALONE if cluster else ("auto", *ALONE, "data_parallel")
+    if strategy not in known:
         raise InputError(
-            f"Expected --strategy {' or '.join(STRATEGIES)}: finetune is one "
+            f"Expected --strategy {' or '.join(known)}: finetune is one "
             "process and keeps the whole model on each device. Received: "
-            f"{devices.kind} with {devices.workers} processes. Larger models "
-            "on more machines are pretrained with `keras-llm train`."
+            f"{strategy} with {len(cluster.hosts) if cluster else 1} "
+            "processes. Larger models on more machines are pretrained with "
+            "`keras-llm train`."
         )
-    return devices
+    return distribution(strategy)
 
 
 def _check_folder(out: Path) -> None:
